@@ -1,0 +1,91 @@
+# Everything a developer types. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+SOURCES := server export clients/python demo benchmarks tests
+HOST ?= 127.0.0.1
+PORT ?= 50051
+DATA_DIR ?= data
+
+.PHONY: help setup setup-dev demo serve test check check-format check-lint check-types \
+	check-imports check-contract format proto bench soak clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# ------------------------------------------------------------------------------------- set-up
+
+setup: .venv/.has-server ## make .venv with the server and the client
+
+setup-dev: .venv/.has-dev ## add what the tests and the checks need (torch among it)
+
+.venv/bin/python:
+	@python=$$(tools/check_machine.sh); \
+	echo "Making .venv with $$python"; \
+	"$$python" -m venv .venv
+
+# The stamps make a second run cost nothing; a changed pyproject.toml installs again.
+.venv/.has-server: pyproject.toml | .venv/bin/python
+	@tools/check_machine.sh >/dev/null
+	@echo "Installing the server and the client into .venv (hnswlib is compiled: a minute or two)"
+	@$(PIP) --editable '.[server]'
+	@touch $@
+
+.venv/.has-dev: pyproject.toml | .venv/bin/python
+	@tools/check_machine.sh >/dev/null
+	@echo "Installing the server, the export and the developer's tools into .venv (torch: some GB)"
+	@$(PIP) --editable '.[server,export,evaluate,dev]'
+	@touch $@ .venv/.has-server
+
+# -------------------------------------------------------------------------------------- running
+
+demo: setup ## index the standard library's documentation and ask it questions
+	@$(BIN)/python -m demo
+
+serve: setup ## serve DATA_DIR (data) on HOST:PORT (127.0.0.1:50051)
+	@$(BIN)/finesieve-server --data-dir $(DATA_DIR) --host $(HOST) --port $(PORT)
+
+# ------------------------------------------------------------------------------------- checking
+
+test: setup-dev ## run the tests
+	@$(BIN)/python -m pytest
+
+check: check-format check-lint check-types check-imports check-contract test ## everything below, and the tests
+
+check-format: setup-dev ## is the code formatted?
+	@$(BIN)/ruff format --check .
+
+check-lint: setup-dev ## ruff
+	@$(BIN)/ruff check .
+
+check-types: setup-dev ## mypy, strict
+	@$(BIN)/mypy $(SOURCES)
+
+check-imports: setup-dev ## the import law
+	@$(BIN)/lint-imports
+
+check-contract: setup-dev ## the contract: lint, nothing broken, generated code as committed
+	@PYTHON=$(BIN)/python tools/check_contract.sh
+
+soak: setup-dev ## the tests of many repetitions, in full (hours)
+	@$(BIN)/python -m pytest -m soak --soak
+
+bench: setup-dev ## measure the server against a bare loop over the same tokens
+	@$(BIN)/python -m benchmarks.rerank
+
+# ------------------------------------------------------------------------------------- changing
+
+format: setup-dev ## format the code and mend what ruff can mend
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+proto: .venv/bin/python ## generate the contract's Python again
+	@PYTHON=$(BIN)/python proto/generate.sh proto
+
+clean: ## remove environments, caches and what running left behind
+	rm -rf .venv .venv-proto .demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
