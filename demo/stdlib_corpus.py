@@ -11,10 +11,12 @@ import json
 import re
 import sys
 import sysconfig
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
+from types import ModuleType
 
 # Tests, tools, tables and toys: nobody looks here for an answer. `posix` is documented as `os`.
 LEFT_OUT = frozenset(
@@ -148,13 +150,13 @@ def is_passed_on(origin: str) -> bool:
 
 def read_c_module(module: str) -> Iterator[Entry]:
     """Yield the entries of a module in C, which is imported for it."""
-    yield from documented(module, "module", "", importlib.import_module(module).__doc__)
+    yield from documented(module, "module", "", import_c_module(module).__doc__)
     yield from read_c_members(module, module, {"*"})
 
 
 def read_c_members(scope: str, module: str, names: set[str]) -> Iterator[Entry]:
     """Yield the named ("*": all) classes and functions of a module in C, under another's name."""
-    for name, member in vars(importlib.import_module(module)).items():
+    for name, member in vars(import_c_module(module)).items():
         is_alias = getattr(member, "__name__", "") != name
         if is_alias or not is_public(name) or not ("*" in names or name in names):
             continue
@@ -168,6 +170,12 @@ def read_c_members(scope: str, module: str, names: set[str]) -> Iterator[Entry]:
             yield from documented(
                 f"{scope}.{name}", "function", signature_of(member), member.__doc__
             )
+
+
+def import_c_module(module: str) -> ModuleType:
+    """Import a module that was found to be written in C."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        return importlib.import_module(module)
 
 
 def signature_of(function: object) -> str:
