@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 SOURCES := server export clients/python demo benchmarks tests
 HOST ?= 127.0.0.1
 PORT ?= 50051
-DATA_DIR ?= data
+DATA_DIR ?= finesieve-data
 
 .PHONY: help setup setup-dev demo serve test check check-format check-lint check-types \
 	check-imports check-contract format proto bench soak clean
@@ -47,7 +47,7 @@ setup-dev: .venv/.has-dev ## add what the tests and the checks need (torch among
 demo: setup ## index the standard library's documentation and ask it questions
 	@$(BIN)/python -m demo
 
-serve: setup ## serve DATA_DIR (data) on HOST:PORT (127.0.0.1:50051)
+serve: setup ## serve DATA_DIR (finesieve-data) on HOST:PORT (127.0.0.1:50051)
 	@$(BIN)/finesieve-server --data-dir $(DATA_DIR) --host $(HOST) --port $(PORT)
 
 # ------------------------------------------------------------------------------------- checking

@@ -33,8 +33,10 @@ class ServerProcess:
         self.data_dir = data_dir
         self.log_path = log_path
         self.port = 0
+        self.metrics_port = 0
         self._was_killed = False
-        command = [str(COMMAND), "--data-dir", str(data_dir), "--host", HOST, "--port", "0"]
+        command = [str(COMMAND), "--data-dir", str(data_dir), "--host", HOST]
+        command += ["--port", "0", "--metrics-port", "0"]  # any free ones
         with log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 [*command, *options],
@@ -103,6 +105,7 @@ class ServerProcess:
                 continue
             if record.get("event") == "ready":
                 self.port = int(record["port"])
+                self.metrics_port = int(record.get("metrics_port", 0))
         return self.port
 
     def _is_serving(
