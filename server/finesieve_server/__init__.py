@@ -1,0 +1,1 @@
+"""The finesieve gRPC server: two-stage retrieval on ONNX Runtime and HNSW."""

@@ -1,0 +1,225 @@
+"""Put the server together: load, warm up, serve, drain. The only room that sees every other."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+import structlog
+from prometheus_client import start_http_server
+
+from finesieve_server.batching.batcher import Batcher
+from finesieve_server.batching.plan import BatchLimits
+from finesieve_server.config import BadSettings, Settings, read_settings
+from finesieve_server.errors import FinesieveError
+from finesieve_server.index.catalog import Catalog
+from finesieve_server.rpc.serving import Parts, Serving, Tls
+from finesieve_server.runtime.artifact import BadArtifact, read_artifact
+from finesieve_server.runtime.encoder import BiEncoder, CrossEncoder
+from finesieve_server.search.collections import Collections
+from finesieve_server.search.embedder import Embedder
+from finesieve_server.search.ingester import Ingester
+from finesieve_server.search.limits import Limits
+from finesieve_server.search.models import Models
+from finesieve_server.search.reranker import Reranker
+from finesieve_server.search.retriever import Retriever
+from finesieve_server.search.texts import TokenizerPool
+from finesieve_server.search.two_stage import TwoStage
+from finesieve_server.telemetry import Metrics, configure_logging
+
+_log = structlog.get_logger()
+
+
+class CannotStart(Exception):
+    """Why, and what to do about it."""
+
+
+def main() -> None:
+    """Run `finesieve-server` until SIGTERM or Ctrl-C."""
+    try:
+        settings = read_settings(sys.argv[1:])
+        configure_logging(settings.log_level)
+        asyncio.run(serve(settings))
+    except (BadSettings, BadArtifact, CannotStart, FinesieveError) as problem:
+        for line in str(problem).splitlines():
+            print(f"finesieve-server: {line}", file=sys.stderr)
+        sys.exit(2)
+
+
+async def serve(settings: Settings) -> None:
+    """Load, warm up, serve until told to stop, then drain."""
+    stop = _stop_on_signals()
+    metrics = Metrics()
+    encoders = load_models(settings)
+    models = Models(encoders)
+    limits = _limits(settings)
+    batcher = Batcher(
+        {encoder.name: encoder for encoder in encoders},
+        BatchLimits(settings.max_batch_tokens, settings.max_batch_ms / 1e3),
+        max_waiting_tokens=settings.max_queue_tokens,
+        metrics=metrics,
+    )
+    catalog = await Catalog.open(settings.data_dir)
+    tokenizers = TokenizerPool(threads=_cores())
+    embedder = Embedder(models, batcher, tokenizers, limits)
+    retriever = Retriever(catalog, models, embedder, limits)
+    reranker = Reranker(models, batcher, tokenizers, limits)
+    serving = Serving(
+        Parts(
+            catalog=catalog,
+            models=models,
+            embedder=embedder,
+            retriever=retriever,
+            reranker=reranker,
+            two_stage=TwoStage(retriever, reranker, limits),
+            ingester=Ingester(catalog, models, embedder, limits),
+            collections=Collections(catalog, models),
+        ),
+        host=settings.host,
+        port=settings.port,
+        limits=limits,
+        default_deadline_s=settings.default_deadline_s,
+        max_calls=settings.max_calls,
+        max_request_bytes=settings.max_request_mib * 2**20,
+        tls=_tls(settings),
+        metrics=metrics,
+    )
+    try:
+        port = await serving.start()
+        await asyncio.to_thread(batcher.start, asyncio.get_running_loop())
+        metrics_port = _serve_metrics(settings, metrics)
+        serving.set_ready()
+        _log.info(
+            "ready",
+            host=settings.host,
+            port=port,
+            metrics_port=metrics_port,
+            models=[encoder.name for encoder in encoders],
+            data_dir=str(settings.data_dir),
+        )
+        await stop.wait()
+        _log.info("draining", grace_s=settings.drain_s)
+        await serving.drain(settings.drain_s)
+    finally:
+        await asyncio.to_thread(batcher.close)
+        tokenizers.close()
+        await catalog.close()
+    _log.info("stopped")
+
+
+def load_models(settings: Settings) -> list[BiEncoder | CrossEncoder]:
+    """Verify and load every model folder. Raises BadArtifact or CannotStart."""
+    _check_onnxruntime()
+    threads = settings.threads or _cores()
+    encoders: list[BiEncoder | CrossEncoder] = []
+    for folder in model_folders(settings.models):
+        artifact = read_artifact(folder)
+        kind = BiEncoder if artifact.manifest.kind == "bi-encoder" else CrossEncoder
+        encoder = kind(artifact, threads=threads)
+        if encoder.name in {each.name for each in encoders}:
+            raise CannotStart(f"models: two are named {encoder.name!r}; a name must be unique")
+        _log.info("model loaded", model=encoder.name, precision=artifact.manifest.precision)
+        encoders.append(encoder)
+    return encoders
+
+
+def model_folders(setting: str) -> Sequence[Path]:
+    """Return the folders that --models means. Raises CannotStart."""
+    if setting == "none":
+        return []
+    if setting != "bundled":
+        return [Path(part.strip()) for part in setting.split(",") if part.strip()]
+    package = Path(__file__).parent
+    for home in (package / "models", package.parents[1] / "models"):
+        folders = sorted(each.parent for each in home.glob("*/manifest.json"))
+        if folders:
+            return folders
+    raise CannotStart(
+        "models: no bundled models beside this package; name folders with --models, "
+        "or use --models none"
+    )
+
+
+def _check_onnxruntime() -> None:
+    if _is_installed("onnxruntime") and _is_installed("onnxruntime-gpu"):
+        raise CannotStart(
+            "onnxruntime and onnxruntime-gpu are both installed and hide each other; "
+            "run `pip uninstall onnxruntime onnxruntime-gpu`, then install the one you need"
+        )
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_query_chars=settings.max_query_chars,
+        max_passage_chars=settings.max_passage_chars,
+        max_documents=settings.max_documents,
+        max_texts=settings.max_texts,
+        max_passages=settings.max_passages,
+        max_queries=settings.max_queries,
+        max_top_k=settings.max_top_k,
+    )
+
+
+def _tls(settings: Settings) -> Tls | None:
+    if settings.tls_certificate is None and settings.tls_key is None:
+        if settings.tls_client_ca is not None:
+            raise CannotStart("tls_client_ca: needs tls_certificate and tls_key")
+        return None
+    if settings.tls_certificate is None or settings.tls_key is None:
+        raise CannotStart("tls_certificate and tls_key: one needs the other")
+    client_ca = settings.tls_client_ca
+    try:
+        return Tls(
+            certificate=settings.tls_certificate.read_bytes(),
+            key=settings.tls_key.read_bytes(),
+            client_ca=client_ca.read_bytes() if client_ca else None,
+        )
+    except OSError as error:
+        raise CannotStart(f"tls: {error}") from None
+
+
+def _serve_metrics(settings: Settings, metrics: Metrics) -> int | None:
+    if settings.metrics_port < 0:
+        return None
+    try:
+        server, _ = start_http_server(
+            settings.metrics_port, settings.host, registry=metrics.registry
+        )
+    except OSError as error:
+        raise CannotStart(
+            f"metrics_port: {settings.host}:{settings.metrics_port} cannot be taken: {error}; "
+            "choose another, or -1 for none"
+        ) from None
+    return server.server_port
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Return what SIGTERM, Ctrl-C, or the death of a thread of ours sets."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    def stop_on_dead_thread(dead: threading.ExceptHookArgs) -> None:
+        # A server whose device thread died would only look alive.
+        _log.error("thread died", thread=dead.thread and dead.thread.name, exc_info=dead.exc_value)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.excepthook = stop_on_dead_thread
+    return stop
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,1 @@
+"""Which waiting work runs next on the device, and the thread that runs it."""

@@ -1,0 +1,235 @@
+"""Decide which waiting work forms the next batch. No clock, no I/O, no threads.
+
+The rule, whole:
+
+1. Work that can no longer be finished in time is given up before it costs anything.
+2. The most urgent job leads: earliest deadline first, bulk work counted as due later.
+3. Its longest item starts the batch, and the nearest lengths of any job of that model join, each
+   as long as its padding costs less than a batch of its own would.
+4. A job that may be answered in part, and that all the waiting work would make late, gives its
+   items in its own order instead, so that what is scored by its deadline is its best part.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import count
+from typing import Protocol
+
+
+class Priority(Enum):
+    """Who waits: a person, or a load job."""
+
+    INTERACTIVE = 1
+    BULK = 2
+
+
+class Cost(Protocol):
+    """What a batch of one model takes."""
+
+    @property
+    def per_token_s(self) -> float: ...
+    @property
+    def tokens_worth_a_batch(self) -> float: ...
+    def predict_s(self, padded_tokens: int) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """The largest batch: in padded tokens, and in predicted seconds.
+
+    The second bounds how long an urgent newcomer waits for the batch that runs. A single item
+    larger than either still runs, alone.
+    """
+
+    max_tokens: int
+    max_s: float
+    # A bulk job queues as though it were due this much later.
+    bulk_patience_s: float = 10.0
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """The items of one model that one caller waits for, in the caller's order of preference."""
+
+    model: str
+    lengths: Sequence[int]  # tokens of each item
+    deadline: float
+    priority: Priority = Priority.INTERACTIVE
+    # May be answered with some items undone; otherwise all or nothing.
+    partial: bool = False
+    waiting: dict[int, "Item"] = field(default_factory=dict, init=False)  # by position, in order
+    waiting_tokens: int = field(default=0, init=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """One text or pair of a job."""
+
+    job: Job
+    index: int
+    tokens: int
+    arrival: int  # counts all items, so that equal lengths go first come, first served
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return self.tokens, self.arrival
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Items of one model to be run together, padded to the longest."""
+
+    model: str
+    items: Sequence[Item]
+
+    @property
+    def tokens(self) -> int:
+        return sum(item.tokens for item in self.items)
+
+    @property
+    def padded_tokens(self) -> int:
+        return len(self.items) * max(item.tokens for item in self.items)
+
+
+class WaitingWork:
+    """All work that has not started, and the next batch of it."""
+
+    def __init__(self, costs: Mapping[str, Cost], limits: BatchLimits) -> None:
+        self._costs = costs
+        self._limits = limits
+        self._jobs: dict[Job, None] = {}  # in order of arrival
+        self._by_length: dict[str, list[Item]] = {model: [] for model in costs}
+        self._arrivals = count()
+
+    @property
+    def tokens(self) -> int:
+        return sum(job.waiting_tokens for job in self._jobs)
+
+    @property
+    def work_s(self) -> float:
+        """Seconds that the waiting work takes at the least."""
+        return sum(job.waiting_tokens * self._costs[job.model].per_token_s for job in self._jobs)
+
+    def add(self, job: Job) -> None:
+        for index, tokens in enumerate(job.lengths):
+            item = Item(job, index, tokens, next(self._arrivals))
+            job.waiting[index] = item
+            insort(self._by_length[job.model], item, key=_place)
+        job.waiting_tokens = sum(job.lengths)
+        self._jobs[job] = None
+
+    def remove(self, job: Job) -> None:
+        """Forget what of the job has not started; a job that is not here is no error."""
+        for item in list(job.waiting.values()):
+            self._take(item)
+
+    def give_up(self, now: float) -> list[Job]:
+        """Remove and return the jobs that can no longer be finished in time.
+
+        A partial job is finished with what it has once not even its next item fits.
+        """
+        late = [job for job in self._jobs if now + self._least_s(job) > job.deadline]
+        for job in late:
+            self.remove(job)
+        return late
+
+    def take_batch(self, now: float) -> Batch | None:
+        """Remove and return what goes next, or None where nothing waits."""
+        if not self._jobs:
+            return None
+        leader = min(self._jobs, key=self._urgency)
+        all_done = now + self.work_s
+        growing = _Growing(self._costs[leader.model], self._limits, now)
+        if leader.partial and leader.deadline < all_done:
+            growing.join_in_order(leader.waiting.values())
+        else:
+            growing.join_of_like_length(leader, self._by_length[leader.model], all_done)
+        for item in growing.items:
+            self._take(item)
+        return Batch(leader.model, growing.items)
+
+    def _urgency(self, job: Job) -> float:
+        bulk = job.priority is Priority.BULK
+        return job.deadline + (self._limits.bulk_patience_s if bulk else 0.0)
+
+    def _least_s(self, job: Job) -> float:
+        cost = self._costs[job.model]
+        if job.partial:
+            return cost.predict_s(next(iter(job.waiting.values())).tokens)
+        return job.waiting_tokens * cost.per_token_s
+
+    def _take(self, item: Item) -> None:
+        job = item.job
+        del job.waiting[item.index]
+        job.waiting_tokens -= item.tokens
+        if not job.waiting:
+            del self._jobs[job]
+        items = self._by_length[job.model]
+        del items[bisect_left(items, item.place, key=_place)]
+
+
+class _Growing:
+    """A batch while items join it."""
+
+    def __init__(self, cost: Cost, limits: BatchLimits, now: float) -> None:
+        self._cost = cost
+        self._limits = limits
+        self._now = now
+        self._due = float("inf")
+        self._longest = 0
+        self.items: list[Item] = []
+
+    def join_in_order(self, items: Iterable[Item]) -> None:
+        for item in items:
+            if self.items and not self._fits(item.tokens, item.job.deadline):
+                break
+            self._add(item)
+
+    def join_of_like_length(self, leader: Job, items: Sequence[Item], all_done: float) -> None:
+        """Take the leader's longest item and its neighbours among `items`, sorted by length."""
+        first = max(leader.waiting.values(), key=_place)
+        self._add(first)
+        below = bisect_left(items, first.place, key=_place) - 1
+        above = below + 2
+        while self._fits(0, self._due):
+            shorter = items[below] if below >= 0 else None
+            longer = items[above] if above < len(items) else None
+            # The neighbour that brings less padding goes first.
+            item = min(
+                (each for each in (shorter, longer) if each), key=self._padding, default=None
+            )
+            if item is None or self._padding(item) > self._cost.tokens_worth_a_batch:
+                break
+            if item is shorter:
+                below -= 1
+            else:
+                above += 1
+            goes_in_order = item.job.partial and item.job.deadline < all_done
+            if not goes_in_order and self._fits(item.tokens, item.job.deadline):
+                self._add(item)
+
+    def _add(self, item: Item) -> None:
+        self.items.append(item)
+        self._longest = max(self._longest, item.tokens)
+        self._due = min(self._due, item.job.deadline)
+
+    def _padding(self, item: Item) -> int:
+        """Padded positions that this item would bring, in its own row and in the others."""
+        if item.tokens > self._longest:
+            return (item.tokens - self._longest) * len(self.items)
+        return self._longest - item.tokens
+
+    def _fits(self, tokens: int, deadline: float) -> bool:
+        padded = max(self._longest, tokens) * (len(self.items) + 1)
+        predicted_s = self._cost.predict_s(padded)
+        return (
+            padded <= self._limits.max_tokens
+            and predicted_s <= self._limits.max_s
+            and self._now + predicted_s <= min(self._due, deadline)
+        )
+
+
+def _place(item: Item) -> tuple[int, int]:
+    return item.place

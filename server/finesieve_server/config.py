@@ -1,0 +1,144 @@
+"""Declare every setting once: its flag, its environment variable, its key, its default, its help.
+
+A flag goes before the environment, that before the file, that before the default.
+"""
+
+import os
+import tomllib
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+PREFIX = "FINESIEVE_"
+
+
+class Settings(BaseSettings):
+    """Serve two-stage retrieval over gRPC. Flags are also FINESIEVE_ variables and file keys."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="forbid",
+        frozen=True,
+        cli_prog_name="finesieve-server",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
+
+    config: Path | None = Field(
+        None, description='TOML file of settings, such as data_dir = "/data".'
+    )
+    data_dir: Path = Field(
+        Path("finesieve-data"), description="Folder of the collections; made where it is missing."
+    )
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for every network."
+    )
+    port: int = Field(50051, ge=0, le=65535, description="Port of gRPC; 0 takes a free one.")
+    metrics_port: int = Field(
+        9464, ge=-1, le=65535, description="Port of Prometheus metrics; 0 a free one, -1 none."
+    )
+    models: str = Field(
+        "bundled",
+        description="Model folders, with commas between them; the first of its kind is the "
+        "default. 'bundled': those that come with finesieve. 'none': callers embed.",
+    )
+    threads: int = Field(0, ge=0, le=1024, description="Threads of a batch; 0: one a core.")
+    max_batch_tokens: int = Field(
+        2048, ge=16, le=1_048_576, description="Largest batch, in tokens with their padding."
+    )
+    max_batch_ms: float = Field(250, gt=0, description="Longest batch, in predicted milliseconds.")
+    max_queue_tokens: int = Field(
+        1_000_000, ge=1, description="Tokens that may wait before calls are refused."
+    )
+    max_calls: int = Field(
+        1024, ge=1, description="Calls in flight before further ones are refused."
+    )
+    max_request_mib: int = Field(32, ge=1, le=1024, description="Largest request, in MiB.")
+    default_deadline_s: float = Field(
+        30, gt=0, description="Deadline of calls that bring none, in seconds."
+    )
+    drain_s: float = Field(
+        25, ge=0, description="Seconds that calls in flight get to finish after SIGTERM."
+    )
+    max_query_chars: int = Field(8_192, ge=1, description="Longest query, in characters.")
+    max_passage_chars: int = Field(
+        65_536, ge=1, description="Longest passage, title or text to embed, in characters."
+    )
+    max_documents: int = Field(1_000, ge=1, description="Most documents of one rerank.")
+    max_texts: int = Field(1_000, ge=1, description="Most texts of one embedding call.")
+    max_passages: int = Field(1_000, ge=1, description="Most passages of one write or read by id.")
+    max_queries: int = Field(1_000, ge=1, description="Most queries of one batch retrieval.")
+    max_top_k: int = Field(1_000, ge=1, description="Most hits of one query.")
+    tls_certificate: Path | None = Field(None, description="PEM certificate chain; turns on TLS.")
+    tls_key: Path | None = Field(None, description="PEM key of the certificate.")
+    tls_client_ca: Path | None = Field(
+        None, description="PEM certificates that clients' certificates must be signed by."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe line of the log."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # Flags go before these by themselves; what __init__ is given comes from the file.
+        return env_settings, init_settings
+
+
+class BadSettings(Exception):
+    """What is wrong with which setting, one a line."""
+
+
+def read_settings(arguments: Sequence[str]) -> Settings:
+    """Return the settings of a command line. Raises BadSettings; --help and a bad flag exit."""
+    from_file = _read_file(arguments)
+    _refuse_unknown_variables()
+    try:
+        return CliApp.run(Settings, cli_args=list(arguments), **from_file)
+    except ValidationError as error:
+        raise BadSettings("\n".join(_lines(error))) from None
+
+
+def _read_file(arguments: Sequence[str]) -> dict[str, Any]:
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", default=os.environ.get(f"{PREFIX}CONFIG"))
+    path = parser.parse_known_args(arguments)[0].config
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadSettings(f"config: {path} cannot be read: {error}") from None
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelt variable is an error, as a misspelt flag is."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    # The client's own variable may stand beside the server's.
+    unknown = [name for name in unknown if name != f"{PREFIX}SERVER"]
+    if unknown:
+        raise BadSettings("\n".join(f"{name}: no such setting" for name in unknown))
+
+
+def _lines(error: ValidationError) -> list[str]:
+    return [
+        f"{'.'.join(map(str, each['loc']))}: is {each['input']!r}; {each['msg']}"
+        for each in error.errors()
+    ]

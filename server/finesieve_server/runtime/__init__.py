@@ -1,0 +1,1 @@
+"""What runs a model: its folder, its tokenizer, its onnxruntime session."""

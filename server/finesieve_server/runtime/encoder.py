@@ -1,0 +1,75 @@
+"""What bi-encoders and cross-encoders share: a manifest, a tokenizer, a session."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finesieve_server.runtime.artifact import Artifact, Manifest
+from finesieve_server.runtime.session import Session
+from finesieve_server.runtime.tokenizer import Framed, TokenIds, Tokenizer
+
+
+class Encoder:
+    """A loaded model. `run` is for one thread at a time; the rest is for any."""
+
+    def __init__(self, artifact: Artifact, *, threads: int) -> None:
+        self.manifest: Manifest = artifact.manifest
+        self.sha256 = artifact.manifest.files["model.onnx"].sha256
+        self.tokenizer = Tokenizer(artifact.tokenizer_path)
+        self._session = Session(artifact.model_path, threads=threads, pad_id=self.tokenizer.pad_id)
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def execution_provider(self) -> str:
+        return self._session.provider
+
+    def example(self, tokens: int) -> Framed:
+        """Return something that costs as much as any real input of that many tokens."""
+        return Framed(np.full(tokens, self.tokenizer.pad_id, np.int32), tokens)
+
+
+class BiEncoder(Encoder):
+    """Embeds texts; pooling and normalisation are part of its graph."""
+
+    @property
+    def room(self) -> int:
+        """Tokens of text that fit the window beside the special tokens."""
+        return self.manifest.max_tokens - self.tokenizer.single.num_special
+
+    def frame(self, ids: TokenIds) -> Framed:
+        return self.tokenizer.single.frame(ids[: self.room])
+
+    def run(self, batch: Sequence[Framed]) -> NDArray[np.float32]:
+        """Return one embedding a row, (batch, dimension)."""
+        return self._session.run(batch)
+
+
+class CrossEncoder(Encoder):
+    """Scores (query, passage) pairs. Source: Nogueira & Cho 2019, arXiv:1901.04085."""
+
+    @property
+    def room(self) -> int:
+        """Tokens of query and passage together that fit the window."""
+        return self.manifest.max_tokens - self.tokenizer.pair.num_special
+
+    def frame(self, query: TokenIds, passage: TokenIds) -> Framed:
+        return self.tokenizer.pair.frame(query, passage)
+
+    def run(self, batch: Sequence[Framed]) -> NDArray[np.float32]:
+        """Return one logit a pair, (batch,). Unbounded; `probability` makes it 0..1."""
+        return self._session.run(batch).reshape(len(batch))
+
+    def probability(self, logit: float) -> float:
+        """Map a logit to 0..1 as the manifest declares."""
+        calibration = self.manifest.calibration
+        value = calibration.scale * logit + calibration.offset
+        if self.manifest.activation == "identity":
+            return min(1.0, max(0.0, value))
+        # Both forms of the sigmoid, so that exp never overflows.
+        if value >= 0:
+            return float(1.0 / (1.0 + np.exp(-value)))
+        return float(np.exp(value) / (1.0 + np.exp(value)))

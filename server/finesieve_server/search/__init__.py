@@ -1,0 +1,1 @@
+"""What the server is for: embed, ingest, retrieve, rerank, and both stages in one."""

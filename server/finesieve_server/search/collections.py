@@ -1,0 +1,67 @@
+"""Create, describe and remove collections: what a new one gets where its caller left it open."""
+
+from finesieve_server.errors import InvalidArgument
+from finesieve_server.index.catalog import Catalog
+from finesieve_server.index.records import CollectionInfo, CollectionSpec, Distance, HnswOptions
+from finesieve_server.search.models import Models
+
+
+class Collections:
+    """The collections of one server."""
+
+    def __init__(self, catalog: Catalog, models: Models) -> None:
+        self._catalog = catalog
+        self._models = models
+
+    async def create(
+        self,
+        name: str,
+        *,
+        embedding_model: str,
+        dimension: int,
+        distance: Distance | None,
+        hnsw: HnswOptions,
+        caller_embeds: bool,
+    ) -> CollectionInfo:
+        """Return the new, empty collection.
+
+        `dimension` 0 and `distance` None mean the model's. Raises AlreadyExists, InvalidArgument,
+        and what Models raises.
+        """
+        fingerprint = ""
+        if caller_embeds:
+            if embedding_model:
+                raise InvalidArgument("embedding_model", "must be empty where the caller embeds")
+            if not dimension:
+                raise InvalidArgument("dimension", "is needed where the caller embeds")
+        else:
+            manifest = self._models.bi_encoder(embedding_model).manifest
+            if dimension not in (0, manifest.dimension):
+                raise InvalidArgument(
+                    "dimension",
+                    f"is {dimension}; model {manifest.name!r} makes {manifest.dimension}",
+                )
+            embedding_model, dimension = manifest.name, manifest.dimension
+            fingerprint = manifest.fingerprint
+        spec = CollectionSpec(
+            name=name,
+            embedding_model=embedding_model,
+            fingerprint=fingerprint,
+            dimension=dimension,
+            distance=distance or Distance.COSINE,
+            hnsw=hnsw,
+            caller_embeds=caller_embeds,
+        )
+        return (await self._catalog.create(spec)).info()
+
+    def get(self, name: str) -> CollectionInfo:
+        """Raises CollectionNotFound."""
+        return self._catalog.get(name).info()
+
+    def page(self, after: str, limit: int) -> list[CollectionInfo]:
+        """Return up to `limit` collections by name, from the first name greater than `after`."""
+        return [each.info() for each in self._catalog.page(after, limit)]
+
+    async def delete(self, name: str) -> None:
+        """Remove the collection and everything in it. Raises CollectionNotFound."""
+        await self._catalog.delete(name)

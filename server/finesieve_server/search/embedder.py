@@ -1,0 +1,86 @@
+"""Embed texts with a bi-encoder, under the device's one queue."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finesieve_server.batching.batcher import Batcher, Work
+from finesieve_server.batching.plan import Priority
+from finesieve_server.errors import ModelFailure
+from finesieve_server.runtime.encoder import BiEncoder
+from finesieve_server.search.call import Call
+from finesieve_server.search.limits import Limits
+from finesieve_server.search.models import Models
+from finesieve_server.search.texts import TokenizerPool, check_text
+
+
+class Role(Enum):
+    """Chooses the prefix that the model was trained with."""
+
+    QUERY = 1
+    PASSAGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One vector a text, (texts, dimension), in order."""
+
+    vectors: NDArray[np.float32]
+    model: str
+    tokens: int
+    truncated: list[int]  # positions of texts cut at the model's window
+
+
+class Embedder:
+    """Turns texts into vectors, for callers and for both ends of retrieval."""
+
+    def __init__(
+        self, models: Models, batcher: Batcher, tokenizers: TokenizerPool, limits: Limits
+    ) -> None:
+        self._models = models
+        self._batcher = batcher
+        self._tokenizers = tokenizers
+        self._limits = limits
+
+    async def embed(
+        self, texts: Sequence[str], role: Role, call: Call, *, model: str = ""
+    ) -> Embedded:
+        """Return a vector for every text of a caller, who names the model ("": the default).
+
+        Raises EmptyField or TooLong naming texts[i], what Models raises, and what `encode` raises.
+        """
+        encoder = self._models.bi_encoder(model)
+        for position, text in enumerate(texts):
+            check_text(f"texts[{position}]", text, self._limits.max_passage_chars)
+        return await self.encode(encoder, texts, role, Priority.INTERACTIVE, call)
+
+    async def encode(
+        self, model: BiEncoder, texts: Sequence[str], role: Role, priority: Priority, call: Call
+    ) -> Embedded:
+        """Return a vector for every text; the texts are checked already.
+
+        Raises what the batcher raises, and ModelFailure naming the text that the model failed on.
+        """
+        with call.times.measure("embed"):
+            manifest = model.manifest
+            prefix = manifest.query_prefix if role is Role.QUERY else manifest.passage_prefix
+            encoded = await self._tokenizers.encode(
+                model.tokenizer, [prefix + text for text in texts], call
+            )
+            framed = [model.frame(ids) for ids in encoded]
+            done = await self._batcher.run(Work(model.name, framed, call.deadline, priority))
+            call.times.add("queue", done.queue_s)
+        vectors = np.empty((len(texts), manifest.dimension), np.float32)
+        for position, row in enumerate(done.rows):
+            if not isinstance(row, np.ndarray):
+                raise ModelFailure(f"text {position} could not be embedded: {row}")
+            vectors[position] = row
+        return Embedded(
+            vectors,
+            model.name,
+            tokens=sum(map(len, framed)),
+            truncated=[at for at, ids in enumerate(encoded) if len(ids) > model.room],
+        )

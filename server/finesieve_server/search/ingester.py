@@ -1,0 +1,74 @@
+"""Store passages, embedding those that bring no embedding."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finesieve_server.batching.plan import Priority
+from finesieve_server.errors import DuplicateId, InvalidArgument
+from finesieve_server.index.catalog import Catalog
+from finesieve_server.index.records import CollectionSpec, Passage, Upserted
+from finesieve_server.search.call import Call
+from finesieve_server.search.embedder import Embedder, Role
+from finesieve_server.search.limits import Limits
+from finesieve_server.search.models import Models
+from finesieve_server.search.texts import check_text, full_text
+
+
+class Ingester:
+    """The way of a passage into a collection."""
+
+    def __init__(
+        self, catalog: Catalog, models: Models, embedder: Embedder, limits: Limits
+    ) -> None:
+        self._catalog = catalog
+        self._models = models
+        self._embedder = embedder
+        self._limits = limits
+
+    async def upsert(self, collection: str, passages: Sequence[Passage], call: Call) -> Upserted:
+        """Store all passages or none; they are durable when this returns.
+
+        Raises CollectionNotFound, InvalidArgument naming passages[i], what the batcher raises, and
+        StorageFull.
+        """
+        target = self._catalog.get(collection)
+        self._check(target.spec, passages)
+        vectors = await self._vectors(target.spec, passages, call)
+        return await target.upsert(passages, vectors)
+
+    def _check(self, spec: CollectionSpec, passages: Sequence[Passage]) -> None:
+        first_with: dict[str, int] = {}
+        for position, passage in enumerate(passages):
+            field = f"passages[{position}]"
+            earlier = first_with.setdefault(passage.id, position)
+            if earlier != position:
+                raise DuplicateId(f"{field}.id", f"is that of passages[{earlier}]")
+            check_text(f"{field}.text", passage.text, self._limits.max_passage_chars)
+            if len(passage.title) > self._limits.max_passage_chars:
+                check_text(f"{field}.title", passage.title, self._limits.max_passage_chars)
+            if spec.caller_embeds and passage.embedding is None and not passage.context_only:
+                raise InvalidArgument(
+                    f"{field}.embedding", "is missing; callers embed in this collection"
+                )
+
+    async def _vectors(
+        self, spec: CollectionSpec, passages: Sequence[Passage], call: Call
+    ) -> list[NDArray[np.float32] | None]:
+        """Return one vector a passage, None for those that are never retrieved themselves."""
+        vectors: list[NDArray[np.float32] | None] = [
+            None if each.context_only else each.embedding for each in passages
+        ]
+        missing = [
+            position
+            for position, each in enumerate(passages)
+            if each.embedding is None and not each.context_only
+        ]
+        if missing:
+            texts = [full_text(passages[at].title, passages[at].text) for at in missing]
+            model = self._models.encoder_of(spec)
+            embedded = await self._embedder.encode(model, texts, Role.PASSAGE, Priority.BULK, call)
+            for at, vector in zip(missing, embedded.vectors, strict=True):
+                vectors[at] = vector
+        return vectors

@@ -1,0 +1,86 @@
+"""Make the pairs that a cross-encoder scores for one query, long passages cut as asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finesieve_server.errors import FinesieveError, TooLong
+from finesieve_server.runtime.encoder import CrossEncoder
+from finesieve_server.runtime.tokenizer import Framed, TokenIds
+from finesieve_server.search.chunks import cut
+
+
+class LongPassage(Enum):
+    """What to do with a passage that does not fit beside the query."""
+
+    TRUNCATE = 1
+    CHUNK = 2
+    FAIL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """What is scored for one candidate: one pair, or one a chunk.
+
+    `spans` gives each chunk's half-open range of characters in the candidate's text.
+    """
+
+    framed: Sequence[Framed]
+    spans: Sequence[tuple[int, int]] = ()
+    truncated: bool = False
+    failure: FinesieveError | None = None
+
+
+class PairMaker:
+    """Frames candidates for one model, one query and one way with long passages."""
+
+    def __init__(
+        self,
+        model: CrossEncoder,
+        query: TokenIds,
+        *,
+        long_passage: LongPassage,
+        max_passage_tokens: int,
+        max_chunks: int,
+    ) -> None:
+        # A query is cut at half the window, so that passages always have the other half.
+        self.query_truncated = len(query) > model.room // 2
+        self._query = query[: model.room // 2]
+        self._model = model
+        room = model.room - len(self._query)
+        self._room = min(room, max_passage_tokens) if max_passage_tokens else room
+        self._long_passage = long_passage
+        self._max_chunks = max_chunks
+
+    def needs_offsets(self, passage: TokenIds) -> bool:
+        return self._long_passage is LongPassage.CHUNK and len(passage) > self._room
+
+    def whole(self, passage: TokenIds) -> Pairs:
+        """Return the one pair of a passage, cut at the room or failed where it is longer."""
+        too_long = len(passage) > self._room
+        if too_long and self._long_passage is LongPassage.FAIL:
+            return Pairs((), failure=TooLong("text", len(passage), self._room, unit="tokens"))
+        return Pairs([self._frame(passage[: self._room])], truncated=too_long)
+
+    def chunked(
+        self, passage: TokenIds, offsets: NDArray[np.int32], title_chars: int, text_chars: int
+    ) -> Pairs:
+        """Return a pair a chunk. The title stands before every one, unless it is half the room."""
+        title = passage[: int(np.searchsorted(offsets[:, 1], title_chars, side="right"))]
+        if not title_chars or len(title) > self._room // 2:
+            title = passage[:0]
+        body, body_offsets = passage[len(title) :], offsets[len(title) :]
+        chunks, rest = cut(len(body), self._room - len(title), self._max_chunks)
+        text_start = title_chars + 1 if title_chars else 0
+        edges = np.clip(body_offsets - text_start, 0, text_chars)
+        return Pairs(
+            [self._frame(np.concatenate((title, body[each.start : each.end]))) for each in chunks],
+            [(int(edges[each.start, 0]), int(edges[each.end - 1, 1])) for each in chunks],
+            truncated=rest,
+        )
+
+    def _frame(self, passage: TokenIds) -> Framed:
+        return self._model.frame(self._query, passage)

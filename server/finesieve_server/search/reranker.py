@@ -1,0 +1,255 @@
+"""Order candidates by a cross-encoder, blended with the first stage.
+
+Says which pairs are scored and how scores become an order; when they are scored is the batcher's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from itertools import islice
+
+import numpy as np
+
+from finesieve_server.batching.batcher import Batcher, Row, Work
+from finesieve_server.batching.plan import Priority
+from finesieve_server.errors import FinesieveError, InvalidArgument, ModelFailure
+from finesieve_server.runtime.encoder import CrossEncoder
+from finesieve_server.search.blend import blend
+from finesieve_server.search.call import Call
+from finesieve_server.search.limits import Limits
+from finesieve_server.search.models import Models
+from finesieve_server.search.pairs import LongPassage, PairMaker, Pairs
+from finesieve_server.search.texts import TokenizerPool, check_text, full_text
+
+# A partial answer is made this long before the deadline, so that it arrives in time.
+_ANSWER_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A passage to be ordered, and the first stage's similarity where there is one."""
+
+    text: str
+    title: str = ""
+    first_stage_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RerankOptions:
+    """How to score and order. Zeros and None mean the model's own."""
+
+    model: str = ""
+    max_passage_tokens: int = 0
+    long_passage: LongPassage = LongPassage.TRUNCATE
+    partial: bool = False
+    priority: Priority = Priority.INTERACTIVE
+    min_probability: float | None = None
+    max_chunks: int = 16
+    first_stage_weight: float | None = None
+
+
+class ScoreStatus(Enum):
+    """How a candidate came by its score, or why it has none. In the order of the answer."""
+
+    SCORED = 1
+    TRUNCATED = 2
+    DEADLINE = 3
+    FAILED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """`logit` and `probability` depend on the pair alone, `ordering` on all candidates."""
+
+    logit: float
+    probability: float
+    ordering: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One candidate in the answer; `index` is its place in the request."""
+
+    index: int
+    status: ScoreStatus
+    score: Score | None = None
+    best_span: tuple[int, int] | None = None
+    failure: FinesieveError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was worked through."""
+
+    pairs: int = 0
+    tokens: int = 0
+    cached_pairs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The candidates, best first, and how complete the scoring is."""
+
+    results: list[Ranked]
+    model: str
+    partial: bool
+    query_truncated: bool
+    usage: Usage
+
+
+class Reranker:
+    """The second stage."""
+
+    def __init__(
+        self, models: Models, batcher: Batcher, tokenizers: TokenizerPool, limits: Limits
+    ) -> None:
+        self._models = models
+        self._batcher = batcher
+        self._tokenizers = tokenizers
+        self._limits = limits
+
+    async def rank(
+        self, query: str, candidates: Sequence[Candidate], options: RerankOptions, call: Call
+    ) -> Ranking:
+        """Return all candidates, best first, less those under `min_probability`.
+
+        Unscored candidates follow the scored ones in first-stage order. A candidate that cannot be
+        scored is FAILED alone. Raises InvalidArgument for the query or mixed first-stage scores,
+        what Models raises, and what the batcher raises.
+        """
+        model = self._models.cross_encoder(options.model)
+        check_text("query", query, self._limits.max_query_chars)
+        order = _first_stage_order(candidates)
+        with call.times.measure("rerank"):
+            maker, pairs = await self._pairs(model, query, candidates, options, call)
+            framed = [each for index in order for each in pairs[index].framed]
+            done = await self._batcher.run(
+                Work(
+                    model.name,
+                    framed,
+                    call.deadline - (_ANSWER_S if options.partial else 0.0),
+                    options.priority,
+                    options.partial,
+                )
+            )
+            call.times.add("queue", done.queue_s)
+        rows = iter(done.rows)
+        judged = [
+            _judge(index, pairs[index], list(islice(rows, len(pairs[index].framed))), model)
+            for index in order
+        ]
+        weight = options.first_stage_weight
+        if weight is None:
+            weight = model.manifest.first_stage_weight
+        ranked = _in_order(judged, candidates, weight)
+        return Ranking(
+            [each for each in ranked if not _is_improbable(each, options.min_probability)],
+            model.name,
+            partial=any(each.status is ScoreStatus.DEADLINE for each in ranked),
+            query_truncated=maker.query_truncated,
+            usage=Usage(pairs=len(framed), tokens=sum(map(len, framed))),
+        )
+
+    async def _pairs(
+        self,
+        model: CrossEncoder,
+        query: str,
+        candidates: Sequence[Candidate],
+        options: RerankOptions,
+        call: Call,
+    ) -> tuple[PairMaker, list[Pairs]]:
+        """Return the pairs of every candidate, by its index; none for one that failed."""
+        checked = [self._checked(each) for each in candidates]
+        texts = [text for text in checked if isinstance(text, str)]
+        query_ids, *encoded = await self._tokenizers.encode(model.tokenizer, [query, *texts], call)
+        maker = PairMaker(
+            model,
+            query_ids,
+            long_passage=options.long_passage,
+            max_passage_tokens=options.max_passage_tokens,
+            max_chunks=options.max_chunks,
+        )
+        passages = iter(encoded)
+        pairs: list[Pairs] = []
+        for candidate, text in zip(candidates, checked, strict=True):
+            if isinstance(text, FinesieveError):
+                pairs.append(Pairs((), failure=text))
+                continue
+            passage = next(passages)
+            if maker.needs_offsets(passage):
+                passage, offsets = await self._tokenizers.encode_with_offsets(
+                    model.tokenizer, text, call
+                )
+                pairs.append(
+                    maker.chunked(passage, offsets, len(candidate.title), len(candidate.text))
+                )
+            else:
+                pairs.append(maker.whole(passage))
+        return maker, pairs
+
+    def _checked(self, candidate: Candidate) -> str | FinesieveError:
+        try:
+            check_text("text", candidate.text, self._limits.max_passage_chars)
+        except FinesieveError as error:
+            return error
+        return full_text(candidate.title, candidate.text)
+
+
+def _first_stage_order(candidates: Sequence[Candidate]) -> list[int]:
+    """Return the candidates' indexes, best first stage first, ties in the order of the request."""
+    scores = [each.first_stage_score for each in candidates]
+    given = [score for score in scores if score is not None]
+    if given and len(given) < len(scores):
+        raise InvalidArgument(
+            "documents", f"{len(given)} of {len(scores)} have a first_stage_score; all or none may"
+        )
+    if not np.isfinite(given).all():
+        raise InvalidArgument("documents", "a first_stage_score is not finite")
+    return sorted(range(len(scores)), key=lambda index: -(scores[index] or 0.0))
+
+
+def _judge(index: int, pairs: Pairs, rows: Sequence[Row], model: CrossEncoder) -> Ranked:
+    """Return what the model said of one candidate; its best chunk counts."""
+    failure = pairs.failure or next((row for row in rows if isinstance(row, ModelFailure)), None)
+    if failure is not None:
+        return Ranked(index, ScoreStatus.FAILED, failure=failure)
+    logits = [float(row) for row in rows if isinstance(row, np.ndarray | np.floating)]
+    if len(logits) < len(rows):  # a score of some chunks would depend on when, not on what
+        return Ranked(index, ScoreStatus.DEADLINE)
+    best = int(np.argmax(logits))
+    return Ranked(
+        index,
+        ScoreStatus.TRUNCATED if pairs.truncated else ScoreStatus.SCORED,
+        Score(logits[best], model.probability(logits[best]), ordering=logits[best]),
+        best_span=pairs.spans[best] if pairs.spans else None,
+    )
+
+
+def _in_order(
+    judged: Sequence[Ranked], candidates: Sequence[Candidate], weight: float
+) -> list[Ranked]:
+    """Sort what came in first-stage order: scored ones first, then late, then failed ones.
+
+    Sorting is stable, so ties keep the first stage's order.
+    """
+    scored = [(each, each.score) for each in judged if each.score is not None]
+    first_stage = [candidates[each.index].first_stage_score for each, _ in scored]
+    known = [score for score in first_stage if score is not None]
+    if scored and known and weight > 0:
+        logits = np.array([score.logit for _, score in scored])
+        orderings = blend(logits, np.array(known), weight).tolist()
+        scored = [
+            (each, replace(score, ordering=ordering))
+            for (each, score), ordering in zip(scored, orderings, strict=True)
+        ]
+    scored.sort(key=lambda pair: -pair[1].ordering)
+    unscored = sorted(
+        (each for each in judged if each.score is None), key=lambda each: each.status.value
+    )
+    return [*(replace(each, score=score) for each, score in scored), *unscored]
+
+
+def _is_improbable(ranked: Ranked, min_probability: float | None) -> bool:
+    if min_probability is None or ranked.score is None:
+        return False
+    return ranked.score.probability < min_probability

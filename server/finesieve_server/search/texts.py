@@ -1,0 +1,69 @@
+"""Check texts before they cost anything, and tokenize them off the event loop."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+
+from numpy import int32
+from numpy.typing import NDArray
+
+from finesieve_server.errors import EmptyField, TooLong
+from finesieve_server.runtime.tokenizer import TokenIds, Tokenizer
+from finesieve_server.search.call import Call
+
+# Texts tokenized in one go: a cancelled or late caller's thread is free again after this many.
+_SLICE_CHARS = 65_536
+
+
+def check_text(field: str, text: str, max_chars: int) -> None:
+    """Raise EmptyField or TooLong, naming the field."""
+    if not text or text.isspace():
+        raise EmptyField(field)
+    if len(text) > max_chars:
+        raise TooLong(field, len(text), max_chars)
+
+
+def full_text(title: str, text: str) -> str:
+    """Return what a model reads of a passage: title, one space, text."""
+    return f"{title} {text}" if title else text
+
+
+class TokenizerPool:
+    """A few threads that tokenize, so that long texts do not stop the event loop."""
+
+    def __init__(self, threads: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="tokenize")
+
+    async def encode(
+        self, tokenizer: Tokenizer, texts: Sequence[str], call: Call
+    ) -> list[TokenIds]:
+        """Return each text's ids, uncut and without special tokens."""
+        with call.times.measure("tokenize"):
+            loop = asyncio.get_running_loop()
+            encoded = [
+                await loop.run_in_executor(self._executor, tokenizer.encode, part)
+                for part in _slices(texts)
+            ]
+        return list(chain.from_iterable(encoded))
+
+    async def encode_with_offsets(
+        self, tokenizer: Tokenizer, text: str, call: Call
+    ) -> tuple[TokenIds, NDArray[int32]]:
+        """Return the ids, and each token's half-open range of characters, (tokens, 2)."""
+        with call.times.measure("tokenize"):
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._executor, tokenizer.encode_with_offsets, text)
+
+    def close(self) -> None:
+        self._executor.shutdown(cancel_futures=True)
+
+
+def _slices(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    start = chars = 0
+    for end, text in enumerate(texts):
+        if chars and chars + len(text) > _SLICE_CHARS:
+            yield texts[start:end]
+            start, chars = end, 0
+        chars += len(text)
+    yield texts[start:]
