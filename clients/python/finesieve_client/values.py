@@ -1,0 +1,64 @@
+"""Turn plain Python values into the contract's `Value` and `Struct`, and back.
+
+The server would see neither a date nor an integer that a double cannot hold, so what JSON has no
+form for is refused here.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import NULL_VALUE, ListValue, Struct, Value
+
+EXACT_INTEGERS = 2**53
+
+
+def struct_message(values: Mapping[str, Any], path: str = "metadata") -> Struct:
+    """Return a mapping of JSON values as a message; raises ValueError naming the field."""
+    fields = {}
+    for key, value in values.items():
+        if not isinstance(key, str):
+            raise ValueError(f"{path} has the key {key!r}; keys are strings")
+        fields[key] = value_message(value, f"{path}.{key}")
+    return Struct(fields=fields)
+
+
+def value_message(value: Any, path: str) -> Value:
+    """Return one JSON value as a message; raises ValueError naming the field."""
+    match value:
+        case None:
+            return Value(null_value=NULL_VALUE)
+        case bool():
+            return Value(bool_value=value)
+        case str():
+            return Value(string_value=value)
+        case Real():
+            return Value(number_value=_double(value, path))
+        case Mapping():
+            return Value(struct_value=struct_message(value, path))
+        case Sequence() if not isinstance(value, bytes | bytearray):
+            elements = [value_message(element, f"{path}[{i}]") for i, element in enumerate(value)]
+            return Value(list_value=ListValue(values=elements))
+    raise ValueError(
+        f"{path} is a {type(value).__name__}; allowed are strings, numbers, true, false, null, "
+        "lists and mappings (write a date as an RFC 3339 string)"
+    )
+
+
+def plain_values(struct: Struct) -> dict[str, Any]:
+    """Return a message's fields as plain values; whole numbers come back as int."""
+    plain: dict[str, Any] = MessageToDict(struct)
+    return plain
+
+
+def _double(value: Real, path: str) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{path} is {value}; a number is finite")
+    if abs(number) > EXACT_INTEGERS and not isinstance(value, float):
+        raise ValueError(
+            f"{path} is {value}; a number is a double, exact to 2^53: write it as a string"
+        )
+    return number
