@@ -92,7 +92,7 @@ async def serve(settings: Settings) -> None:
         port = await serving.start()
         await asyncio.to_thread(batcher.start, asyncio.get_running_loop())
         metrics_port = _serve_metrics(settings, metrics)
-        serving.set_ready()
+        await serving.set_ready()
         _log.info(
             "ready",
             host=settings.host,

@@ -1,0 +1,158 @@
+"""Write what the stages found as messages of the contract. Judge nothing but an answer's size."""
+
+from collections.abc import Sequence
+
+from google.protobuf.message import Message
+
+from finesieve.v1 import passages_pb2, rerank_pb2, results_pb2, search_pb2
+from finesieve_server.errors import AnswerTooLarge
+from finesieve_server.index.records import CollectionInfo, Distance, Found, Passage, State, View
+from finesieve_server.rpc.status import failure_of
+from finesieve_server.rpc.vectors import embedding_of
+from finesieve_server.search.reranker import Ranked, ScoreStatus, Usage
+from finesieve_server.search.two_stage import SearchHit
+from finesieve_server.telemetry import StageTimes
+
+# 4 MiB is what clients of other languages receive by default; the slack is for framing.
+MAX_ANSWER_BYTES = 4 * 1024 * 1024 - 1024
+
+_DISTANCES = {
+    Distance.COSINE: passages_pb2.DISTANCE_COSINE,
+    Distance.DOT: passages_pb2.DISTANCE_DOT,
+    Distance.L2: passages_pb2.DISTANCE_L2,
+}
+_STATES = {
+    State.READY: passages_pb2.COLLECTION_STATE_READY,
+    State.REBUILDING: passages_pb2.COLLECTION_STATE_REBUILDING,
+    State.DAMAGED: passages_pb2.COLLECTION_STATE_DAMAGED,
+}
+_STATUSES = {
+    ScoreStatus.SCORED: results_pb2.SCORE_STATUS_SCORED,
+    ScoreStatus.TRUNCATED: results_pb2.SCORE_STATUS_TRUNCATED,
+    ScoreStatus.DEADLINE: results_pb2.SCORE_STATUS_DEADLINE,
+    ScoreStatus.FAILED: results_pb2.SCORE_STATUS_FAILED,
+}
+
+
+def within_one_message(answer: Message) -> bytes:
+    """Return the answer's bytes. Raises AnswerTooLarge."""
+    message = answer.SerializeToString()
+    if len(message) > MAX_ANSWER_BYTES:
+        raise AnswerTooLarge(len(message), MAX_ANSWER_BYTES)
+    return message
+
+
+def collection(info: CollectionInfo) -> passages_pb2.Collection:
+    spec = info.spec
+    return passages_pb2.Collection(
+        name=spec.name,
+        embedding_model=spec.embedding_model,
+        dimension=spec.dimension,
+        distance=_DISTANCES[spec.distance],
+        hnsw=passages_pb2.HnswOptions(
+            m=spec.hnsw.m,
+            ef_construction=spec.hnsw.ef_construction,
+            ef_search=spec.hnsw.ef_search,
+        ),
+        passage_count=info.passage_count,
+        create_time=info.create_time,
+        update_time=info.update_time,
+        caller_embeds=spec.caller_embeds,
+        state=_STATES[info.state],
+    )
+
+
+def passage(record: Passage, view: View) -> passages_pb2.Passage:
+    if view is View.ID:
+        return passages_pb2.Passage(id=record.id)
+    message = passages_pb2.Passage(
+        id=record.id,
+        text=record.text,
+        title=record.title,
+        document_id=record.document_id,
+        ordinal=record.ordinal,
+        parent_id=record.parent_id,
+        context_only=record.context_only,
+    )
+    if record.metadata:
+        message.metadata.update(dict(record.metadata))
+    if view is View.WITH_EMBEDDING and record.embedding is not None:
+        message.embedding.CopyFrom(embedding_of(record.embedding))
+    return message
+
+
+def retrieved(hits: Sequence[Found], view: View) -> list[results_pb2.Hit]:
+    """Return the first stage's hits, best first; they keep that rank as their own."""
+    return [
+        results_pb2.Hit(
+            passage=passage(hit.passage, view),
+            rank=rank,
+            retrieval_rank=rank,
+            retrieval_score=hit.score,
+        )
+        for rank, hit in enumerate(hits, start=1)
+    ]
+
+
+def searched(hits: Sequence[SearchHit], view: View) -> list[search_pb2.SearchHit]:
+    """Return both stages' hits, best first."""
+    messages = []
+    for rank, hit in enumerate(hits, start=1):
+        message = results_pb2.Hit(
+            passage=passage(hit.passage, view),
+            rank=rank,
+            retrieval_rank=hit.retrieval_rank,
+            retrieval_score=hit.retrieval_score,
+        )
+        if hit.ranked is not None:
+            _add_score(message, hit.ranked)
+        messages.append(search_pb2.SearchHit(hit=message))
+    return messages
+
+
+def reranked(
+    results: Sequence[Ranked], documents: Sequence[rerank_pb2.Document], *, return_documents: bool
+) -> list[rerank_pb2.RerankResult]:
+    """Return the results, best first; `documents` are the request's, which results point into."""
+    messages = []
+    for ranked in results:
+        document = documents[ranked.index]
+        message = rerank_pb2.RerankResult(index=ranked.index, id=document.id)
+        _add_score(message, ranked)
+        if return_documents:
+            message.document.CopyFrom(document)
+        messages.append(message)
+    return messages
+
+
+def timings(times: StageTimes, total_s: float) -> results_pb2.StageTimings:
+    return results_pb2.StageTimings(
+        tokenize_us=_microseconds(times.tokenize_s),
+        queue_us=_microseconds(times.queue_s),
+        embed_us=_microseconds(times.embed_s),
+        retrieve_us=_microseconds(times.retrieve_s),
+        rerank_us=_microseconds(times.rerank_s),
+        total_us=_microseconds(total_s),
+    )
+
+
+def usage(counted: Usage) -> results_pb2.RerankUsage:
+    return results_pb2.RerankUsage(
+        pairs=counted.pairs, tokens=counted.tokens, cached_pairs=counted.cached_pairs
+    )
+
+
+def _add_score(message: results_pb2.Hit | rerank_pb2.RerankResult, ranked: Ranked) -> None:
+    message.status = _STATUSES[ranked.status]
+    if ranked.score is not None:
+        message.score.logit = ranked.score.logit
+        message.score.probability = ranked.score.probability
+        message.score.ordering = ranked.score.ordering
+    if ranked.best_span is not None:
+        message.best_span.start, message.best_span.end = ranked.best_span
+    if ranked.failure is not None:
+        message.failure.CopyFrom(failure_of(ranked.failure))
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1e6)

@@ -1,0 +1,241 @@
+"""Read requests into plain records, with the contract's defaults, counts and ranges.
+
+Texts are checked by the stages that read them, vectors by the index.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence, Sized
+from typing import TypeVar
+
+from finesieve.v1 import (
+    embedding_pb2,
+    passages_pb2,
+    rerank_pb2,
+    results_pb2,
+    retrieval_pb2,
+)
+from finesieve_server.batching.plan import Priority
+from finesieve_server.errors import BatchTooLarge, EmptyField, InvalidArgument, Unimplemented
+from finesieve_server.index.records import Distance, HnswOptions, Passage, View
+from finesieve_server.rpc.filters import read_filter
+from finesieve_server.rpc.values import read_struct
+from finesieve_server.rpc.vectors import array_of
+from finesieve_server.search.embedder import Role
+from finesieve_server.search.limits import Limits
+from finesieve_server.search.pairs import LongPassage
+from finesieve_server.search.reranker import Candidate, RerankOptions
+from finesieve_server.search.retriever import Query, RetrievalOptions
+
+T = TypeVar("T")
+
+MAX_ID_BYTES = 256
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+_DISTANCES: Mapping[int, Distance | None] = {
+    passages_pb2.DISTANCE_UNSPECIFIED: None,
+    passages_pb2.DISTANCE_COSINE: Distance.COSINE,
+    passages_pb2.DISTANCE_DOT: Distance.DOT,
+    passages_pb2.DISTANCE_L2: Distance.L2,
+}
+_VIEWS: Mapping[int, View] = {
+    passages_pb2.PASSAGE_VIEW_UNSPECIFIED: View.FULL,
+    passages_pb2.PASSAGE_VIEW_ID: View.ID,
+    passages_pb2.PASSAGE_VIEW_FULL: View.FULL,
+    passages_pb2.PASSAGE_VIEW_WITH_EMBEDDING: View.WITH_EMBEDDING,
+}
+_ROLES: Mapping[int, Role] = {
+    embedding_pb2.TEXT_ROLE_UNSPECIFIED: Role.PASSAGE,
+    embedding_pb2.TEXT_ROLE_QUERY: Role.QUERY,
+    embedding_pb2.TEXT_ROLE_PASSAGE: Role.PASSAGE,
+}
+_LONG_PASSAGES: Mapping[int, LongPassage] = {
+    rerank_pb2.LONG_PASSAGE_UNSPECIFIED: LongPassage.TRUNCATE,
+    rerank_pb2.LONG_PASSAGE_TRUNCATE: LongPassage.TRUNCATE,
+    rerank_pb2.LONG_PASSAGE_CHUNK: LongPassage.CHUNK,
+    rerank_pb2.LONG_PASSAGE_FAIL: LongPassage.FAIL,
+}
+_PARTIAL: Mapping[int, bool] = {
+    rerank_pb2.ON_DEADLINE_UNSPECIFIED: False,
+    rerank_pb2.ON_DEADLINE_FAIL: False,
+    rerank_pb2.ON_DEADLINE_PARTIAL: True,
+}
+_PRIORITIES: Mapping[int, Priority] = {
+    rerank_pb2.PRIORITY_UNSPECIFIED: Priority.INTERACTIVE,
+    rerank_pb2.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,
+    rerank_pb2.PRIORITY_BULK: Priority.BULK,
+}
+_MODES: Mapping[int, bool] = {  # whether this server has it
+    results_pb2.RETRIEVAL_MODE_UNSPECIFIED: True,
+    results_pb2.RETRIEVAL_MODE_DENSE: True,
+    results_pb2.RETRIEVAL_MODE_LEXICAL: False,
+    results_pb2.RETRIEVAL_MODE_HYBRID: False,
+}
+
+
+def check_count(field: str, elements: Sized, limit: int) -> None:
+    """Raises EmptyField for none, BatchTooLarge for too many."""
+    if not len(elements):
+        raise EmptyField(field)
+    if len(elements) > limit:
+        raise BatchTooLarge(field, len(elements), limit)
+
+
+def within(field: str, value: int, default: int, low: int, high: int) -> int:
+    """Return the value, or the default where it is 0. Raises InvalidArgument out of range."""
+    if not value:
+        return default
+    if not low <= value <= high:
+        raise InvalidArgument(field, f"is {value}; allowed {low}..{high}")
+    return value
+
+
+def collection_name(name: str, field: str = "collection") -> str:
+    if not name:
+        raise EmptyField(field)
+    if not _NAME.fullmatch(name):
+        raise InvalidArgument(
+            field,
+            "may hold lower-case letters, digits, '-' and '_', 1..64 characters, a letter first",
+        )
+    return name
+
+
+def passage_ids(ids: Sequence[str], limit: int) -> list[str]:
+    check_count("ids", ids, limit)
+    return [_passage_id(f"ids[{at}]", each) for at, each in enumerate(ids)]
+
+
+def passages(messages: Sequence[passages_pb2.Passage], limits: Limits) -> list[Passage]:
+    check_count("passages", messages, limits.max_passages)
+    return [_passage(message, f"passages[{at}]") for at, message in enumerate(messages)]
+
+
+def view(value: int) -> View:
+    return _known("view", value, _VIEWS)
+
+
+def role(value: int) -> Role:
+    return _known("role", value, _ROLES)
+
+
+def distance(value: int) -> Distance | None:
+    return _known("distance", value, _DISTANCES)
+
+
+def hnsw(message: passages_pb2.HnswOptions, limits: Limits) -> HnswOptions:
+    default = HnswOptions()
+    return HnswOptions(
+        m=within("hnsw.m", message.m, default.m, 2, 128),
+        ef_construction=within(
+            "hnsw.ef_construction", message.ef_construction, default.ef_construction, 8, 4096
+        ),
+        ef_search=within(
+            "hnsw.ef_search", message.ef_search, default.ef_search, 1, limits.max_ef_search
+        ),
+    )
+
+
+def query(
+    message: retrieval_pb2.RetrieveRequest | retrieval_pb2.RetrievalQuery, path: str
+) -> Query:
+    kind = message.WhichOneof("query")
+    if kind is None:
+        raise EmptyField(path, "has neither a text nor an embedding")
+    return message.text if kind == "text" else array_of(message.embedding)
+
+
+def retrieval_options(
+    message: results_pb2.RetrievalOptions,
+    path: str,
+    *,
+    top_k: int,
+    filter_message: passages_pb2.Filter | None,
+    view: View,
+    limits: Limits,
+) -> RetrievalOptions:
+    """Return the options; `top_k` has its default and range already."""
+    if not _known(f"{path}.mode", message.mode, _MODES):
+        raise Unimplemented(f"{path}.mode {results_pb2.RetrievalMode.Name(message.mode)}")
+    return RetrievalOptions(
+        top_k=top_k,
+        ef_search=within(f"{path}.ef_search", message.ef_search, 0, top_k, limits.max_ef_search),
+        exact=message.exact,
+        filter=None if filter_message is None else read_filter(filter_message, limits),
+        view=view,
+    )
+
+
+def rerank_options(message: rerank_pb2.RerankOptions, path: str, limits: Limits) -> RerankOptions:
+    if message.instruction:
+        raise InvalidArgument(f"{path}.instruction", "is not taken by any model of this server")
+    return RerankOptions(
+        model=message.model,
+        max_passage_tokens=message.max_passage_tokens,
+        long_passage=_known(f"{path}.long_passage", message.long_passage, _LONG_PASSAGES),
+        partial=_known(f"{path}.on_deadline", message.on_deadline, _PARTIAL),
+        priority=_known(f"{path}.priority", message.priority, _PRIORITIES),
+        min_probability=_share(message, "min_probability", path),
+        max_chunks=within(
+            f"{path}.max_chunks",
+            message.max_chunks,
+            RerankOptions().max_chunks,
+            1,
+            limits.max_chunks,
+        ),
+        first_stage_weight=_share(message, "first_stage_weight", path),
+    )
+
+
+def candidates(messages: Sequence[rerank_pb2.Document], limits: Limits) -> list[Candidate]:
+    check_count("documents", messages, limits.max_documents)
+    return [
+        Candidate(
+            message.text,
+            message.title,
+            message.first_stage_score if message.HasField("first_stage_score") else None,
+        )
+        for message in messages
+    ]
+
+
+def _passage(message: passages_pb2.Passage, path: str) -> Passage:
+    return Passage(
+        id=_passage_id(f"{path}.id", message.id),
+        text=message.text,
+        title=message.title,
+        metadata=read_struct(message.metadata, f"{path}.metadata"),
+        document_id=message.document_id,
+        ordinal=message.ordinal,
+        parent_id=message.parent_id,
+        embedding=array_of(message.embedding) if message.HasField("embedding") else None,
+        context_only=message.context_only,
+    )
+
+
+def _passage_id(field: str, value: str) -> str:
+    if not value:
+        raise EmptyField(field, f"is empty; 1..{MAX_ID_BYTES} bytes are allowed")
+    if len(value) > MAX_ID_BYTES or len(value.encode()) > MAX_ID_BYTES:
+        raise InvalidArgument(
+            field, f"has {len(value.encode())} bytes; 1..{MAX_ID_BYTES} are allowed"
+        )
+    if _CONTROL.search(value):
+        raise InvalidArgument(field, "has control characters")
+    return value
+
+
+def _share(message: rerank_pb2.RerankOptions, name: str, path: str) -> float | None:
+    if not message.HasField(name):
+        return None
+    value: float = getattr(message, name)
+    if math.isnan(value) or not 0.0 <= value <= 1.0:
+        raise InvalidArgument(f"{path}.{name}", f"is {value}; allowed 0..1")
+    return value
+
+
+def _known(field: str, value: int, meanings: Mapping[int, T]) -> T:
+    if value not in meanings:
+        raise InvalidArgument(field, f"is {value}; known are {min(meanings)}..{max(meanings)}")
+    return meanings[value]

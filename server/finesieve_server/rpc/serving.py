@@ -1,0 +1,162 @@
+"""Open the port, say through health when calls may come, and stop without losing one."""
+
+import asyncio
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
+
+from finesieve.v1 import (
+    embedding_pb2,
+    models_pb2,
+    rerank_pb2,
+    retrieval_pb2,
+    search_pb2,
+)
+from finesieve_server.errors import Unavailable
+from finesieve_server.index.catalog import Catalog
+from finesieve_server.rpc.admission import Admission, Phase
+from finesieve_server.rpc.embedding import EmbeddingService
+from finesieve_server.rpc.gate import Gate
+from finesieve_server.rpc.models import ModelService
+from finesieve_server.rpc.probes import Probes
+from finesieve_server.rpc.rerank import RerankService
+from finesieve_server.rpc.retrieval import RetrievalService
+from finesieve_server.rpc.search import SearchService
+from finesieve_server.search.collections import Collections
+from finesieve_server.search.embedder import Embedder
+from finesieve_server.search.ingester import Ingester
+from finesieve_server.search.limits import Limits
+from finesieve_server.search.models import Models
+from finesieve_server.search.reranker import Reranker
+from finesieve_server.search.retriever import Retriever
+from finesieve_server.search.two_stage import TwoStage
+from finesieve_server.telemetry import Metrics
+
+# What gRPC itself may take to send the last answers and to end the watchers of health.
+_LAST_WORDS_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the services stand on."""
+
+    catalog: Catalog
+    models: Models
+    embedder: Embedder
+    retriever: Retriever
+    reranker: Reranker
+    two_stage: TwoStage
+    ingester: Ingester
+    collections: Collections
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM bytes. With `client_ca`, clients must show a certificate that it signed."""
+
+    certificate: bytes
+    key: bytes
+    client_ca: bytes | None = None
+
+
+class Serving:
+    """One gRPC server: loading, then serving, then draining."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        host: str,
+        port: int,
+        limits: Limits,
+        default_deadline_s: float,
+        max_calls: int,
+        max_request_bytes: int,
+        metrics: Metrics,
+        tls: Tls | None = None,
+    ) -> None:
+        services = _services(parts, limits)
+        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._tls = tls
+        self._admission = Admission(max_calls, metrics.calls_in_flight)
+        self._gate = Gate(self._admission, metrics, default_deadline_s=default_deadline_s)
+        for descriptor, servicer in services:
+            self._gate.add(descriptor, servicer)
+        self._probes = Probes([descriptor.full_name for descriptor, _ in services])
+        self._server = grpc.aio.server(
+            handlers=[*self._probes.handlers(), self._gate], options=_options(max_request_bytes)
+        )
+
+    async def start(self) -> int:
+        """Return the port that is open now; calls are refused until `set_ready`.
+
+        Raises Unavailable where the port cannot be opened.
+        """
+        await self._probes.say(serving=False)
+        try:
+            port = self._open()
+        except (RuntimeError, ValueError) as error:
+            raise Unavailable(
+                f"cannot listen on {self._address}: the port is taken, the host is not of this "
+                "machine, or the TLS certificate and key do not fit"
+            ) from error
+        await self._server.start()
+        return port
+
+    async def set_ready(self) -> None:
+        self._admission.phase = Phase.SERVING
+        await self._probes.say(serving=True)
+
+    async def drain(self, grace_s: float) -> None:
+        """Refuse what comes, let what is inside finish for at most `grace_s`, and stop."""
+        await self._probes.say(serving=False)
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._gate.drain()
+        except TimeoutError:
+            await self._server.stop(None)
+        else:
+            await self._server.stop(_LAST_WORDS_S)
+
+    def _open(self) -> int:
+        if self._tls is None:
+            return self._server.add_insecure_port(self._address)
+        credentials = grpc.ssl_server_credentials(
+            [(self._tls.key, self._tls.certificate)],
+            root_certificates=self._tls.client_ca,
+            require_client_auth=self._tls.client_ca is not None,
+        )
+        return self._server.add_secure_port(self._address, credentials)
+
+
+def _services(parts: Parts, limits: Limits) -> list[tuple[ServiceDescriptor, object]]:
+    retrieval = RetrievalService(
+        parts.catalog, parts.collections, parts.ingester, parts.retriever, limits
+    )
+    return [
+        (_service(retrieval_pb2.DESCRIPTOR), retrieval),
+        (_service(rerank_pb2.DESCRIPTOR), RerankService(parts.reranker, limits)),
+        (_service(search_pb2.DESCRIPTOR), SearchService(parts.two_stage, limits)),
+        (_service(embedding_pb2.DESCRIPTOR), EmbeddingService(parts.embedder, limits)),
+        (_service(models_pb2.DESCRIPTOR), ModelService(parts.models)),
+    ]
+
+
+def _service(file: FileDescriptor) -> ServiceDescriptor:
+    [service] = file.services_by_name.values()
+    return service
+
+
+def _options(max_request_bytes: int) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", max_request_bytes),
+        # Two servers on one port would share its calls at random; the second has to fail.
+        ("grpc.so_reuseport", 0),
+        # A client that vanished is noticed, and its calls end, within some 80 s.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        # Clients may ask as often as every 10 s, also while they have no call.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ]
