@@ -43,7 +43,7 @@ class TokenizerPool:
             loop = asyncio.get_running_loop()
             encoded = [
                 await loop.run_in_executor(self._executor, tokenizer.encode, part)
-                for part in _slices(texts)
+                for part in slices(texts)
             ]
         return list(chain.from_iterable(encoded))
 
@@ -59,7 +59,8 @@ class TokenizerPool:
         self._executor.shutdown(cancel_futures=True)
 
 
-def _slices(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+def slices(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield the texts in runs of few characters; a text longer than that is a run of its own."""
     start = chars = 0
     for end, text in enumerate(texts):
         if chars and chars + len(text) > _SLICE_CHARS:

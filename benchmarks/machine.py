@@ -1,0 +1,43 @@
+"""Say what a measurement was made on."""
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+
+def describe() -> list[tuple[str, str]]:
+    """Return (what, which) rows: processor, cores, versions and the commit."""
+    return [
+        ("processor", f"{_processor()}, {len(os.sched_getaffinity(0))} cores"),
+        ("Python", platform.python_version()),
+        *((name, metadata.version(name)) for name in ("onnxruntime", "tokenizers", "grpcio")),
+        ("commit", _commit()),
+    ]
+
+
+def peak_memory_mib(pid: int) -> float:
+    """Return the largest resident size that a process has had so far, in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) / 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used so far, all threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or "unknown"

@@ -1,0 +1,55 @@
+"""Make rerank calls of mixed, real lengths from a folder in BEIR's layout, or from the demo's
+corpus."""
+
+import gzip
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demo.stdlib_corpus import read_corpus
+
+
+@dataclass(frozen=True, slots=True)
+class RerankCall:
+    """One query and the passages to be ordered for it, (title, text) each."""
+
+    query: str
+    documents: list[tuple[str, str]]
+
+
+def rerank_calls(
+    folder: Path | None, count: int, documents: int, seed: int = 0
+) -> list[RerankCall]:
+    """Return `count` calls of `documents` random passages, the same ones for the same seed."""
+    queries, passages = _read_folder(folder) if folder else _read_demo()
+    chance = random.Random(seed)
+    return [
+        RerankCall(chance.choice(queries), chance.sample(passages, documents)) for _ in range(count)
+    ]
+
+
+def _read_demo() -> tuple[list[str], list[tuple[str, str]]]:
+    passages = [(row.title, row.text) for row in read_corpus()]
+    # A docstring's first sentence, without its answer, is about what somebody would ask.
+    queries = [text.split(".")[0][:100] for _, text in passages if len(text) > 200]
+    return queries, passages
+
+
+def _read_folder(folder: Path) -> tuple[list[str], list[tuple[str, str]]]:
+    queries = [row["text"] for row in read_rows(folder, "queries")]
+    passages = [(row.get("title", ""), row["text"]) for row in read_rows(folder, "corpus")]
+    return queries, [each for each in passages if each[1].strip()]
+
+
+def read_rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of name.jsonl or name.jsonl.gz."""
+    packed = folder / f"{name}.jsonl.gz"
+    if packed.exists():
+        with gzip.open(packed, "rt", encoding="utf-8") as lines:
+            yield from map(json.loads, lines)
+    else:
+        with (folder / f"{name}.jsonl").open(encoding="utf-8") as lines:
+            yield from map(json.loads, lines)

@@ -1,0 +1,222 @@
+"""Which waiting work forms the next batch: no model, no clock."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from finesieve_server.batching.plan import Batch, BatchLimits, Job, Priority, WaitingWork
+
+NEVER = 1e9
+
+
+@dataclass(frozen=True)
+class Line:
+    """A device that takes 1 s a batch and 0.1 s a token."""
+
+    per_token_s: float = 0.1
+    fixed_s: float = 1.0
+
+    @property
+    def tokens_worth_a_batch(self) -> float:
+        return self.fixed_s / self.per_token_s
+
+    def predict_s(self, padded_tokens: int) -> float:
+        return self.fixed_s + self.per_token_s * padded_tokens
+
+
+def waiting(*jobs: Job, max_tokens: int = 1000, max_s: float = NEVER) -> WaitingWork:
+    work = WaitingWork({"a": Line(), "b": Line()}, BatchLimits(max_tokens, max_s))
+    for job in jobs:
+        work.add(job)
+    return work
+
+
+def job(*lengths: int, deadline: float = NEVER, model: str = "a", **others: object) -> Job:
+    return Job(model, lengths, deadline, **others)  # type: ignore[arg-type]
+
+
+def lengths(batch: Batch | None) -> list[int]:
+    assert batch is not None
+    return sorted(item.tokens for item in batch.items)
+
+
+def drained(work: WaitingWork, now: float = 0.0) -> list[Batch]:
+    batches = []
+    while (batch := work.take_batch(now)) is not None:
+        batches.append(batch)
+    return batches
+
+
+def test_nothing_waiting_is_no_batch() -> None:
+    assert waiting().take_batch(0.0) is None
+
+
+def test_one_long_pair_does_not_join_many_short_ones() -> None:
+    work = waiting(job(*[10] * 8, 500))
+
+    assert [lengths(batch) for batch in drained(work)] == [[500], [10] * 8]
+
+
+def test_lengths_join_while_their_padding_costs_less_than_a_batch_of_their_own() -> None:
+    work = waiting(job(100, 91, 90, 89))
+
+    assert lengths(work.take_batch(0.0)) == [90, 91, 100]
+    assert lengths(work.take_batch(0.0)) == [89]
+
+
+def test_a_longer_neighbour_counts_the_padding_it_brings_to_everyone() -> None:
+    urgent = job(50, 50, 50, deadline=90.0)
+    work = waiting(urgent, job(54))
+
+    assert lengths(work.take_batch(0.0)) == [50, 50, 50]
+
+
+def test_a_batch_holds_no_more_padded_tokens_than_the_limit() -> None:
+    batches = drained(waiting(job(*range(50, 60)), max_tokens=200))
+
+    assert all(batch.padded_tokens <= 200 for batch in batches)
+    assert sum(len(batch.items) for batch in batches) == 10
+
+
+def test_a_batch_is_not_predicted_to_take_longer_than_the_limit() -> None:
+    batches = drained(waiting(job(*[10] * 9), max_s=4.0))
+
+    assert [len(batch.items) for batch in batches] == [3, 3, 3]
+
+
+def test_an_item_larger_than_the_limit_runs_alone() -> None:
+    assert [lengths(batch) for batch in drained(waiting(job(300, 300), max_tokens=200))] == [
+        [300],
+        [300],
+    ]
+
+
+def test_the_earliest_deadline_goes_first() -> None:
+    work = waiting(job(100, deadline=99.0), job(50, deadline=80.0), job(200, deadline=90.0))
+
+    assert [lengths(batch) for batch in drained(work)] == [[50], [200], [100]]
+
+
+def test_callers_share_a_batch() -> None:
+    work = waiting(job(50, 90), job(51, 91), job(49, 89))
+
+    assert [lengths(batch) for batch in drained(work)] == [[89, 90, 91], [49, 50, 51]]
+
+
+def test_models_do_not_share_a_batch() -> None:
+    work = waiting(job(50, model="a", deadline=50.0), job(50, model="b", deadline=60.0))
+
+    assert [(batch.model, lengths(batch)) for batch in drained(work)] == [("a", [50]), ("b", [50])]
+
+
+def test_bulk_work_waits_for_interactive_work_that_is_due_a_little_later() -> None:
+    bulk = job(100, deadline=50.0, priority=Priority.BULK)
+    work = waiting(bulk, job(50, deadline=55.0))
+
+    assert [lengths(batch) for batch in drained(work)] == [[50], [100]]
+
+
+def test_bulk_work_that_has_waited_long_goes_before_new_interactive_work() -> None:
+    bulk = job(100, deadline=50.0, priority=Priority.BULK)
+    work = waiting(bulk, job(50, deadline=65.0))
+
+    assert [lengths(batch) for batch in drained(work)] == [[100], [50]]
+
+
+def test_work_that_cannot_be_finished_in_time_is_given_up_unstarted() -> None:
+    late, early = job(100, deadline=9.0), job(100, deadline=11.5)
+    work = waiting(late, early)
+
+    assert work.give_up(0.0) == [late]
+    assert [item.job for batch in drained(work) for item in batch.items] == [early]
+
+
+def test_a_job_is_given_up_once_the_rest_of_it_no_longer_fits() -> None:
+    half_done = job(100, 100, deadline=25.0)
+    work = waiting(half_done, max_tokens=100)
+
+    assert work.give_up(0.0) == []
+    work.take_batch(0.0)
+
+    assert work.give_up(14.0) == []
+    assert work.give_up(15.5) == [half_done]
+    assert work.tokens == 0
+
+
+def test_a_partial_job_stays_while_one_more_item_fits() -> None:
+    partial = job(30, 30, 30, 30, deadline=5.0, partial=True)
+    work = waiting(partial)
+
+    assert work.give_up(0.0) == []
+    assert work.give_up(1.5) == [partial]
+
+
+def test_a_hurried_partial_job_is_worked_in_its_own_order() -> None:
+    work = waiting(job(20, 30, 20, 90, deadline=14.0, partial=True), max_tokens=60)
+
+    taken = [work.take_batch(now) for now in (0.0, 7.0, 10.0)]
+
+    assert [[item.index for item in batch.items] for batch in taken if batch] == [[0, 1], [2], [3]]
+
+
+def test_a_partial_job_with_time_enough_is_batched_by_length() -> None:
+    work = waiting(job(20, 90, 20, 90, deadline=50.0, partial=True))
+
+    assert [lengths(batch) for batch in drained(work)] == [[90, 90], [20, 20]]
+
+
+def test_others_do_not_pull_items_of_a_hurried_partial_job_out_of_order() -> None:
+    hurried = job(80, 50, deadline=12.0, partial=True)
+    work = waiting(job(50, deadline=11.0), hurried)
+
+    first, second, *_ = drained(work)
+
+    assert lengths(first) == [50]
+    assert [(item.job, item.index) for item in second.items] == [(hurried, 0)]
+
+
+def test_an_item_does_not_join_a_batch_that_would_end_after_its_deadline() -> None:
+    tight = job(50, deadline=10.0)
+    patient = job(*[50] * 5, deadline=9.0 + 90.0)
+    work = waiting(tight, patient)
+
+    first = work.take_batch(0.0)
+
+    assert first is not None
+    assert tight in [item.job for item in first.items]
+    assert 1.0 + 0.1 * first.padded_tokens <= 10.0
+
+
+def test_a_cancelled_job_leaves_at_once_and_its_mates_stay() -> None:
+    gone, stays = job(50, 60), job(50, 60)
+    work = waiting(gone, stays)
+
+    work.remove(gone)
+
+    assert work.tokens == 110
+    assert {item.job for batch in drained(work) for item in batch.items} == {stays}
+
+
+def test_removing_a_job_that_is_not_there_is_no_error() -> None:
+    done = job(50)
+    work = waiting(done)
+    drained(work)
+
+    work.remove(done)
+
+    assert work.tokens == 0
+
+
+@pytest.mark.parametrize("callers", [1, 16])
+def test_mixed_lengths_pad_little(callers: int) -> None:
+    jobs = [
+        job(*[20 + (7919 * (i + 32 * caller)) % 230 for i in range(32)])
+        for caller in range(callers)
+    ]
+    batches = drained(waiting(*jobs, max_tokens=2048))
+
+    padded = sum(batch.padded_tokens for batch in batches)
+    real = sum(batch.tokens for batch in batches)
+
+    assert real == sum(sum(each.lengths) for each in jobs)
+    assert 1 - real / padded <= 0.05
