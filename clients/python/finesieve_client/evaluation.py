@@ -1,0 +1,188 @@
+"""Measure both stages of a running server on labelled queries.
+
+Every query is retrieved once and its candidates are reranked once, with the first stage's scores:
+the answer's order is the blend of both stages, and its logits give the cross-encoder's own order,
+because a logit depends on the pair alone. On the first queries that is not taken on trust: the
+server is asked for the cross-encoder's own order too, and a different one ends the evaluation.
+"""
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from finesieve.v1.rerank_pb2 import RerankResponse, RerankResult
+from finesieve.v1.results_pb2 import Hit
+from finesieve_client.async_client import AsyncClient
+from finesieve_client.options import SecondStage
+from finesieve_client.two_stage import document_of
+
+FIRST_STAGE, CROSS_ENCODER, BOTH = ARMS = ("first stage", "cross-encoder", "both")
+RETRIEVE, RERANK = STAGES = ("retrieve", "rerank")
+MEASURES = ("nDCG@10", "R@100", "RR@10")
+
+CHECKED_QUERIES = 3
+LOGIT_TOLERANCE = 1e-4  # what the contract promises for one pair's logit across machines
+
+
+class Disagreement(Exception):
+    """The server's own order of the cross-encoder is not the order of its logits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """One query's passage ids as each arm orders them, best first, and what each stage took."""
+
+    query_id: str
+    order: Mapping[str, Sequence[str]]
+    stage_s: Mapping[str, float]
+    unscored: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """What one stage's calls took as the caller saw it, in milliseconds."""
+
+    p50_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What each arm is worth by each measure, and what each stage took."""
+
+    num_queries: int
+    quality: Mapping[str, Mapping[str, float]]
+    latency: Mapping[str, Latency]
+    unscored: int
+
+
+class Evaluator:
+    """Ranks queries on one collection by every arm."""
+
+    def __init__(
+        self, client: AsyncClient, collection: str, retrieve_k: int, options: SecondStage
+    ) -> None:
+        self._client = client
+        self._collection = collection
+        self._retrieve_k = retrieve_k
+        self._options = options
+
+    async def rank_all(
+        self, queries: Mapping[str, str], calls_at_once: int
+    ) -> AsyncIterator[Ranking]:
+        """Yield one ranking per query as it is known, so many queries at a time."""
+        room = asyncio.Semaphore(calls_at_once)
+
+        async def rank(position: int, query_id: str, query: str) -> Ranking:
+            async with room:
+                return await self.rank(query_id, query, check=position < CHECKED_QUERIES)
+
+        tasks = [
+            asyncio.create_task(rank(position, query_id, query))
+            for position, (query_id, query) in enumerate(queries.items())
+        ]
+        try:
+            for task in asyncio.as_completed(tasks):
+                yield await task
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def rank(self, query_id: str, query: str, *, check: bool) -> Ranking:
+        """Rank one query; raises Disagreement if `check` and the orders differ."""
+        started = time.perf_counter()
+        retrieved = await self._client.retrieve(self._collection, query, top_k=self._retrieve_k)
+        retrieved_s = time.perf_counter()
+        hits = retrieved.hits
+        reranked = await self._rerank(query, hits, self._options)
+        reranked_s = time.perf_counter()
+        alone = cross_encoder_order(reranked.results)
+        if check:
+            check_order(query, alone, await self._rerank(query, hits, self._alone()))
+        return Ranking(
+            query_id=query_id,
+            order={
+                FIRST_STAGE: [hit.passage.id for hit in hits],
+                CROSS_ENCODER: [result.id for result in alone],
+                BOTH: [result.id for result in reranked.results],
+            },
+            stage_s={RETRIEVE: retrieved_s - started, RERANK: reranked_s - retrieved_s},
+            unscored=sum(not result.HasField("score") for result in reranked.results),
+        )
+
+    async def _rerank(
+        self, query: str, hits: Sequence[Hit], options: SecondStage
+    ) -> RerankResponse:
+        if not hits:
+            return RerankResponse()
+        return await self._client.rerank(query, [document_of(hit) for hit in hits], **options)
+
+    def _alone(self) -> SecondStage:
+        return {**self._options, "first_stage_weight": 0.0}
+
+
+def sample(queries: Mapping[str, str], count: int | None, seed: int) -> dict[str, str]:
+    """Return so many queries, the same ones for the same seed; all of them without a count."""
+    ids = sorted(queries)
+    if count is not None and count < len(ids):
+        ids = random.Random(seed).sample(ids, count)  # noqa: S311  no secret
+    return {query_id: queries[query_id] for query_id in ids}
+
+
+def cross_encoder_order(results: Sequence[RerankResult]) -> list[RerankResult]:
+    """Return results by their logits; equal ones and, at the end, unscored ones by the request."""
+    return sorted(
+        results,
+        key=lambda result: (
+            not result.HasField("score"),
+            -result.score.logit,
+            result.index,
+        ),
+    )
+
+
+def check_order(query: str, ours: Sequence[RerankResult], answer: RerankResponse) -> None:
+    """Raise Disagreement where the server's cross-encoder alone gives other logits or order."""
+    for rank, (mine, theirs) in enumerate(zip(ours, answer.results, strict=True), start=1):
+        if abs(mine.score.logit - theirs.score.logit) > LOGIT_TOLERANCE:
+            raise Disagreement(
+                f"query {query!r}: at rank {rank} the logits put {mine.id!r} "
+                f"({mine.score.logit:.5f}), the server with first_stage_weight 0 puts "
+                f"{theirs.id!r} ({theirs.score.logit:.5f})"
+            )
+
+
+def evaluate(rankings: Sequence[Ranking], relevant: Mapping[str, Mapping[str, int]]) -> Evaluation:
+    """Return every arm's quality by ir-measures, over the ranked queries alone."""
+    import ir_measures
+
+    measures = [ir_measures.parse_measure(name) for name in MEASURES]
+    judged = {ranking.query_id: dict(relevant[ranking.query_id]) for ranking in rankings}
+    quality = {}
+    for arm in ARMS:
+        run = {ranking.query_id: _scored(ranking.order[arm]) for ranking in rankings}
+        values = ir_measures.calc_aggregate(measures, judged, run)
+        quality[arm] = {str(measure): float(values[measure]) for measure in measures}
+    return Evaluation(
+        num_queries=len(rankings),
+        quality=quality,
+        latency={stage: _latency([each.stage_s[stage] for each in rankings]) for stage in STAGES},
+        unscored=sum(ranking.unscored for ranking in rankings),
+    )
+
+
+def _scored(ids: Sequence[str]) -> dict[str, float]:
+    """Return scores that say nothing but the order, so that no tie is left to be broken."""
+    return {passage_id: float(len(ids) - place) for place, passage_id in enumerate(ids)}
+
+
+def _latency(seconds: Sequence[float]) -> Latency:
+    ordered = sorted(seconds)
+
+    def percentile(share: float) -> float:
+        return ordered[math.ceil(share * len(ordered)) - 1] * 1e3
+
+    return Latency(p50_ms=percentile(0.50), p95_ms=percentile(0.95))

@@ -1,0 +1,194 @@
+"""Store a file's passages in a collection: in batches, a few at a time, each row answered for.
+
+The server is the checkpoint: of every batch it is first asked which passages it has already with
+the same content, and only the others are sent. So a run after an interruption goes on where that
+one ended, and a run after an edit sends the edited rows.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from finesieve.v1.passages_pb2 import Passage
+from finesieve.v1.retrieval_pb2 import UpsertPassagesResponse
+from finesieve_client.async_client import AsyncClient
+from finesieve_client.errors import (
+    DeadlineExceeded,
+    InvalidArgument,
+    ResourceExhausted,
+    Unavailable,
+)
+from finesieve_client.rows import BadRow, Row
+
+BATCH_ROWS = 64
+BATCH_BYTES = 2 * 1024 * 1024  # well under the 4 MiB that gRPC takes by default
+CALLS_AT_ONCE = 2
+PATIENCE_S = 120.0  # without any batch stored, before a server that has no room is given up
+PAUSE_S = 1.0  # where the server names no delay of its own
+
+_POSITION = re.compile(r"passages\[(\d+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of some rows."""
+
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    bad: tuple[BadRow, ...] = ()
+    ignored: frozenset[str] = frozenset()
+
+    def __add__(self, other: "Outcome") -> "Outcome":
+        """Both together."""
+        return Outcome(
+            self.inserted + other.inserted,
+            self.updated + other.updated,
+            self.unchanged + other.unchanged,
+            self.bad + other.bad,
+            self.ignored | other.ignored,
+        )
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows these were."""
+        return self.inserted + self.updated + self.unchanged + len(self.bad)
+
+
+async def ingest(
+    client: AsyncClient, collection: str, rows: Iterable[Row | BadRow]
+) -> AsyncIterator[Outcome]:
+    """Store rows in a collection that exists; yields each batch's outcome as it is known.
+
+    Rows that the server refuses come back as bad rows with its reason; the others of their batch
+    are stored. Raises FinesieveError where going on is useless: what was yielded is durable.
+    """
+    described = await client.get_collection(collection)
+    writer = Writer(client, collection, resuming=described.collection.passage_count > 0)
+    waiting: set[asyncio.Future[Outcome]] = set()
+    try:
+        for batch in batches(rows):
+            waiting.add(asyncio.create_task(writer.write(batch)))
+            if len(waiting) >= CALLS_AT_ONCE:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield task.result()
+        for task in asyncio.as_completed(waiting):
+            yield await task
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+def batches(rows: Iterable[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
+    """Yield rows in their order, in batches of so many passages and bytes that one call takes."""
+    batch: list[Row | BadRow] = []
+    size = 0
+    for row in rows:
+        row_bytes = row.passage.ByteSize() if isinstance(row, Row) else 0
+        if batch and (len(batch) == BATCH_ROWS or size + row_bytes > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += row_bytes
+    if batch:
+        yield batch
+
+
+class Writer:
+    """Writes batches to one collection."""
+
+    def __init__(self, client: AsyncClient, collection: str, *, resuming: bool) -> None:
+        self._client = client
+        self._collection = collection
+        self._resuming = resuming
+        self._last_stored_s = time.monotonic()
+
+    async def write(self, batch: Sequence[Row | BadRow]) -> Outcome:
+        """Store what of a batch is good and not there yet."""
+        rows = [row for row in batch if isinstance(row, Row)]
+        outcome = Outcome(
+            bad=tuple(row for row in batch if isinstance(row, BadRow)),
+            ignored=frozenset(name for row in rows for name in row.ignored),
+        )
+        new = await self._changed(rows) if self._resuming and rows else rows
+        outcome += Outcome(unchanged=len(rows) - len(new))
+        return outcome + await self._store(new)
+
+    async def _changed(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Return the rows that the collection does not have, or has with other content."""
+        embedded = any(row.passage.HasField("embedding") for row in rows)
+        try:
+            answer = await self._client.get_passages(
+                self._collection,
+                [row.passage.id for row in rows],
+                view="with_embedding" if embedded else "full",
+            )
+        except (InvalidArgument, ResourceExhausted):
+            return rows  # an id that cannot be, or no room for the answer: the write will say
+        stored = {passage.id: passage for passage in answer.passages}
+        return [row for row in rows if not _same(row.passage, stored.get(row.passage.id))]
+
+    async def _store(self, rows: Sequence[Row]) -> Outcome:
+        """Store rows; those that the server refuses come back as bad, the others are stored."""
+        if not rows:
+            return Outcome()
+        try:
+            answer = await self._upsert(rows)
+        except InvalidArgument as error:
+            refused = _refused(rows, error)
+            if not refused:
+                return await self._store_halves(rows)
+            rest = [row for row in rows if row.line not in refused]
+            bad = tuple(BadRow(line, reason) for line, reason in refused.items())
+            return Outcome(bad=bad) + await self._store(rest)
+        except DeadlineExceeded:
+            if len(rows) == 1:
+                raise
+            return await self._store_halves(rows)
+        self._last_stored_s = time.monotonic()
+        return Outcome(inserted=answer.inserted, updated=answer.updated)
+
+    async def _store_halves(self, rows: Sequence[Row]) -> Outcome:
+        half = len(rows) // 2
+        return await self._store(rows[:half]) + await self._store(rows[half:])
+
+    async def _upsert(self, rows: Sequence[Row]) -> UpsertPassagesResponse:
+        """Store rows in one call, made again for as long as the server asks for patience.
+
+        The channel has tried four times already when an error comes here.
+        """
+        while True:
+            try:
+                return await self._client.upsert_passages(
+                    self._collection, [row.passage for row in rows]
+                )
+            except (ResourceExhausted, Unavailable) as error:
+                final = isinstance(error, ResourceExhausted) and error.retry_delay_s is None
+                if final or time.monotonic() - self._last_stored_s > PATIENCE_S:
+                    raise
+                await asyncio.sleep(error.retry_delay_s or PAUSE_S)
+
+
+def _refused(rows: Sequence[Row], error: InvalidArgument) -> dict[int, str]:
+    """Return the lines that the server found at fault, and why; none where it does not say."""
+    if len(rows) == 1:
+        return {rows[0].line: error.message}
+    refused = {}
+    for violation in error.violations:
+        if position := _POSITION.match(violation.field):
+            field = violation.field[position.end() :].removeprefix(".")
+            line = rows[int(position.group(1))].line
+            refused[line] = f"{field} {violation.description}".strip()
+    return refused
+
+
+def _same(passage: Passage, stored: Passage | None) -> bool:
+    """Tell whether the server has just this passage."""
+    if stored is None:
+        return False
+    if not passage.HasField("embedding"):
+        stored.ClearField("embedding")  # the server's own
+    return passage == stored

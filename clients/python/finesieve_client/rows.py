@@ -1,0 +1,172 @@
+"""Read passages from JSON lines, plain or gzipped; a bad row says its line and why, and is passed.
+
+A row is BEIR's (`_id`, `title`, `text`, `metadata`) or has the contract's own field names.
+"""
+
+import gzip
+import hashlib
+import json
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from finesieve.v1.passages_pb2 import Passage
+from finesieve_client.passages import passage
+
+GZIP_MAGIC = b"\x1f\x8b"
+STDIN = "-"
+MAX_PASSAGE_BYTES = 4_000_000  # gRPC takes messages of 4 MiB by default
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "id": (str,),
+    "text": (str,),
+    "title": (str,),
+    "metadata": (dict,),
+    "document_id": (str,),
+    "ordinal": (int,),
+    "parent_id": (str,),
+    "embedding": (list,),
+    "context_only": (bool,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One good row; `line` counts from 1. `ignored` are fields that a passage does not have."""
+
+    line: int
+    passage: Passage
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """One row that is not a passage, and why."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many rows a file has, and the SHA-256 of what it says, unzipped."""
+
+    rows: int
+    sha256: str
+
+
+class DamagedFile(Exception):
+    """A file that ends in the middle, or is no gzip file inside."""
+
+
+def read_lines(source: str) -> Iterator[bytes]:
+    """Yield the lines of a file, or of standard input for "-".
+
+    Raises OSError where it cannot be read, DamagedFile where what is gzipped is not whole.
+    """
+    if source == STDIN:
+        yield from _unzipped(cast("BufferedReader", sys.stdin.buffer), "standard input")
+    else:
+        with Path(source).open("rb") as file:
+            yield from _unzipped(file, source)
+
+
+def measure(source: str) -> Extent:
+    """Read a file once through."""
+    rows = 0
+    digest = hashlib.sha256()
+    for line in read_lines(source):
+        digest.update(line)
+        rows += not line.isspace()
+    return Extent(rows, digest.hexdigest())
+
+
+def read_rows(lines: Iterable[bytes]) -> Iterator[Row | BadRow]:
+    """Yield one result per line that is not blank; an id counts the first time it comes."""
+    lines_of_ids: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if line.isspace():
+            continue
+        try:
+            row = _row(number, parse_object(line))
+        except ValueError as error:
+            yield BadRow(number, str(error))
+            continue
+        first = lines_of_ids.setdefault(row.passage.id, number)
+        if first == number:
+            yield row
+        else:
+            yield BadRow(number, f"id {row.passage.id!r} was on line {first} already")
+
+
+def parse_object(line: bytes) -> dict[str, Any]:
+    """Return the JSON object on a line; raises ValueError saying what is wrong with it."""
+    try:
+        value = json.loads(line.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not JSON: {error.msg} at column {error.colno}") from error
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"is not an object: {_json_name(value)}")
+    return value
+
+
+def _row(number: int, values: dict[str, Any]) -> Row:
+    if "_id" in values:
+        values.setdefault("id", values.pop("_id"))
+    if isinstance(values.get("id"), int) and not isinstance(values["id"], bool):
+        values["id"] = str(values["id"])
+    known = {name: values[name] for name in TYPES if values.get(name) is not None}
+    for name in ("id", "text"):
+        if name not in known:
+            raise ValueError(f"has no {name}")
+    for name, value in known.items():
+        if not isinstance(value, TYPES[name]) or (name == "ordinal" and isinstance(value, bool)):
+            expected = " or ".join(_json_name(kind()) for kind in TYPES[name])
+            raise ValueError(f"{name} is {_json_name(value)}; it must be {expected}")
+    try:
+        made = passage(known.pop("id"), known.pop("text"), **known)
+    except UnicodeEncodeError as error:
+        raise ValueError("has half a surrogate pair, which is no character") from error
+    except TypeError as error:
+        raise ValueError("embedding must be a list of numbers") from error
+    if made.ByteSize() > MAX_PASSAGE_BYTES:
+        raise ValueError(f"has {made.ByteSize():,} bytes; one request holds {MAX_PASSAGE_BYTES:,}")
+    return Row(number, made, tuple(name for name in values if name not in TYPES))
+
+
+def _unzipped(file: BufferedReader, name: str) -> Iterator[bytes]:
+    lines: BinaryIO = file
+    if file.peek(2)[:2] == GZIP_MAGIC:
+        lines = cast("BinaryIO", gzip.GzipFile(fileobj=file))
+    try:
+        yield from lines
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DamagedFile(f"{name} is damaged: {error}") from error
+
+
+def _refuse_constant(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _json_name(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case int():
+            return "a whole number"
+        case float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "a list"
+    return "an object"
