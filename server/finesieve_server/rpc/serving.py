@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 import grpc
+import structlog
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 
 from finesieve.v1 import (
@@ -35,6 +36,9 @@ from finesieve_server.telemetry import Metrics
 
 # What gRPC itself may take to send the last answers and to end the watchers of health.
 _LAST_WORDS_S = 0.5
+_REOPEN_S = 0.5
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +81,15 @@ class Serving:
         tls: Tls | None = None,
     ) -> None:
         services = _services(parts, limits)
-        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._host = f"[{host}]" if ":" in host else host
+        self._port = port
         self._tls = tls
+        self._options = _options(max_request_bytes)
         self._admission = Admission(max_calls, metrics.calls_in_flight)
         self._gate = Gate(self._admission, metrics, default_deadline_s=default_deadline_s)
         for descriptor, servicer in services:
             self._gate.add(descriptor, servicer)
         self._probes = Probes([descriptor.full_name for descriptor, _ in services])
-        self._server = grpc.aio.server(
-            handlers=[*self._probes.handlers(), self._gate], options=_options(max_request_bytes)
-        )
 
     async def start(self) -> int:
         """Return the port that is open now; calls are refused until `set_ready`.
@@ -94,15 +97,9 @@ class Serving:
         Raises Unavailable where the port cannot be opened.
         """
         await self._probes.say(serving=False)
-        try:
-            port = self._open()
-        except (RuntimeError, ValueError) as error:
-            raise Unavailable(
-                f"cannot listen on {self._address}: the port is taken, the host is not of this "
-                "machine, or the TLS certificate and key do not fit"
-            ) from error
-        await self._server.start()
-        return port
+        self._server = await self._opened()
+        self._keeping_open = asyncio.create_task(self._keep_open())
+        return self._port
 
     async def set_ready(self) -> None:
         self._admission.phase = Phase.SERVING
@@ -118,16 +115,52 @@ class Serving:
             await self._server.stop(None)
         else:
             await self._server.stop(_LAST_WORDS_S)
+        await self._keeping_open
 
-    def _open(self) -> int:
-        if self._tls is None:
-            return self._server.add_insecure_port(self._address)
-        credentials = grpc.ssl_server_credentials(
-            [(self._tls.key, self._tls.certificate)],
-            root_certificates=self._tls.client_ca,
-            require_client_auth=self._tls.client_ca is not None,
+    async def _keep_open(self) -> None:
+        """Open the port again when gRPC has closed it by itself.
+
+        A call whose path is no UTF-8 ends grpc.aio's loop, and with it the server for everybody
+        (grpcio 1.85). The calls in flight are lost then, and their clients may try again.
+        """
+        while True:
+            try:
+                await self._server.wait_for_termination()
+            except Exception as error:
+                log.error("port closed", exc_info=error)
+            if self._admission.phase is Phase.DRAINING:
+                return
+            try:
+                self._server = await self._opened()
+            except Unavailable as error:
+                log.error("port still closed", exc_info=error)
+                await asyncio.sleep(_REOPEN_S)
+
+    async def _opened(self) -> grpc.aio.Server:
+        server = grpc.aio.server(
+            handlers=[*self._probes.handlers(), self._gate], options=self._options
         )
-        return self._server.add_secure_port(self._address, credentials)
+        address = f"{self._host}:{self._port}"
+        try:
+            if self._tls is None:
+                self._port = server.add_insecure_port(address)
+            else:
+                self._port = server.add_secure_port(address, _credentials(self._tls))
+        except (RuntimeError, ValueError) as error:
+            raise Unavailable(
+                f"cannot listen on {address}: the port is taken, the host is not of this "
+                "machine, or the TLS certificate and key do not fit"
+            ) from error
+        await server.start()
+        return server
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials(
+        [(tls.key, tls.certificate)],
+        root_certificates=tls.client_ca,
+        require_client_auth=tls.client_ca is not None,
+    )
 
 
 def _services(parts: Parts, limits: Limits) -> list[tuple[ServiceDescriptor, object]]:

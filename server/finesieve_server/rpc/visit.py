@@ -20,7 +20,7 @@ from finesieve_server.search.call import Call
 from finesieve_server.telemetry import StageTimes
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Answer = TypeVar("Answer", bound=Message)
 T = TypeVar("T")
 
