@@ -58,7 +58,7 @@ class TwoStage:
             found = await self._retrieve(query, query.retrieval, call)
             return SearchResult(_unranked(found)[: query.top_n])
         # The second stage reads texts, however little of a passage the caller wants back.
-        with_text = max(query.retrieval.view, View.FULL, key=lambda view: view.value)
+        with_text = View.FULL if query.retrieval.view is View.ID else query.retrieval.view
         found = await self._retrieve(query, replace(query.retrieval, view=with_text), call)
         candidates = [
             Candidate(each.passage.text, each.passage.title, each.score) for each in found
