@@ -1,0 +1,1 @@
+"""Keep passages durably and find the nearest of them: the first stage of retrieval."""

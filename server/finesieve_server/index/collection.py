@@ -1,0 +1,176 @@
+"""Answer for one collection, with all blocking work off the event loop.
+
+Each write runs alone, on the collection's own thread, in the order in which it came; reads share
+the catalog's threads. A write that has started is finished, whether or not its caller still waits;
+one that has not is dropped with its caller.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from threading import Semaphore
+from typing import TypeVar
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from finesieve_server.errors import CollectionNotFound, DataLoss, FinesieveError, Unavailable
+from finesieve_server.index.engine import Engine
+from finesieve_server.index.filters import Filter
+from finesieve_server.index.records import (
+    CollectionInfo,
+    CollectionSpec,
+    Embedding,
+    Found,
+    Passage,
+    State,
+    Upserted,
+    View,
+)
+
+Result = TypeVar("Result")
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The threads and cores that the collections of a catalog share."""
+
+    readers: Executor
+    cores: Semaphore  # for building graphs
+    threads: int  # of one search of many queries, or of one step of building
+
+
+class Collection:
+    """Passages under one name. The catalog makes and closes it."""
+
+    def __init__(
+        self, spec: CollectionSpec, create_time: datetime, folder: Path, workers: Workers
+    ) -> None:
+        """Open the collection; blocks. A damaged one opens too, and answers DataLoss."""
+        self.spec = spec
+        self.folder = folder
+        self._create_time = create_time
+        self._readers = workers.readers
+        self._writer = ThreadPoolExecutor(1, f"writer-{spec.name}")  # its thread starts when used
+        self._refusal: FinesieveError | None = None
+        self._engine: Engine | None = None
+        try:
+            self._engine = Engine(folder, spec, self._writer, workers.cores, workers.threads)
+        except DataLoss as error:
+            self._damaged(error)
+
+    def info(self) -> CollectionInfo:
+        """Return what the collection is at this moment, from memory."""
+        engine = self._engine
+        if engine is None or isinstance(self._refusal, DataLoss):
+            state = State.DAMAGED
+        else:
+            state = State.REBUILDING if engine.upkeep.rebuilding else State.READY
+        return CollectionInfo(
+            spec=self.spec,
+            passage_count=engine.store.count if engine else 0,
+            create_time=self._create_time,
+            update_time=engine.store.update_time if engine else self._create_time,
+            state=state,
+        )
+
+    async def upsert(
+        self, passages: Sequence[Passage], vectors: Sequence[Embedding | None]
+    ) -> Upserted:
+        """Store all passages or none, durably; one vector each, None where context_only.
+
+        A passage takes the place of the one that had its id; nothing of that stays.
+        Raises StorageFull, DuplicateId, or InvalidArgument naming passages[i].
+        """
+        return await self._write(lambda engine: engine.upsert(passages, vectors))
+
+    async def delete(self, ids: Sequence[str]) -> int:
+        """Delete passages durably; return how many there were."""
+        return await self._write(lambda engine: engine.delete(ids))
+
+    async def delete_where(self, filter: Filter) -> int:
+        """Delete all passages that the filter takes, durably and at once; return how many."""
+        return await self._write(lambda engine: engine.delete_where(filter))
+
+    async def get(self, ids: Sequence[str], view: View) -> list[Passage]:
+        """Return passages in the order of the ids; missing ones are left out."""
+        return await self._read(lambda engine: engine.get(ids, view))
+
+    async def page(
+        self, after: str, limit: int, max_bytes: int, filter: Filter | None, view: View
+    ) -> tuple[list[Passage], bool]:
+        """Return passages with ids beyond `after`, by code point, and whether more follow.
+
+        The page may end early, at about max_bytes; it holds one passage at least if any is left.
+        """
+        return await self._read(lambda engine: engine.page(after, limit, max_bytes, filter, view))
+
+    async def search(
+        self,
+        queries: NDArray[np.float32],
+        top_k: int,
+        *,
+        ef_search: int = 0,
+        exact: bool = False,
+        filter: Filter | None = None,
+        view: View = View.FULL,
+    ) -> list[list[Found]]:
+        """Return per query the nearest passages, best first; fewer than top_k if no more match.
+
+        Shape of queries: (queries, dimension). ef_search 0: the collection's own.
+        """
+        return await self._read(
+            lambda engine: engine.search(
+                queries, top_k, ef_search=ef_search, exact=exact, condition=filter, view=view
+            )
+        )
+
+    async def close(self, *, deleted: bool = False) -> None:
+        """Finish the writes, save the index, and let go; calls that come later are refused."""
+        if not isinstance(self._refusal, DataLoss):
+            self._refusal = (
+                CollectionNotFound(self.spec.name)
+                if deleted
+                else Unavailable("the server is stopping")
+            )
+        await asyncio.get_running_loop().run_in_executor(
+            None, partial(self.let_go, save=not deleted)
+        )
+
+    def let_go(self, *, save: bool) -> None:
+        """Stop the threads and close the files; blocks. No call may come later."""
+        if self._engine is not None:
+            self._engine.upkeep.stop()
+        self._writer.shutdown(wait=True)
+        if self._engine is not None:
+            self._engine.close(save=save and not isinstance(self._refusal, DataLoss))
+
+    async def _write(self, work: Callable[[Engine], Result]) -> Result:
+        return await self._run(self._writer, work)
+
+    async def _read(self, work: Callable[[Engine], Result]) -> Result:
+        return await self._run(self._readers, work)
+
+    async def _run(self, executor: Executor, work: Callable[[Engine], Result]) -> Result:
+        if self._refusal is not None:
+            raise self._refusal
+        assert self._engine is not None
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                executor, partial(work, self._engine)
+            )
+        except DataLoss as error:
+            self._damaged(error)
+            raise
+
+    def _damaged(self, error: DataLoss) -> None:
+        if self._refusal is None:
+            _log.error("collection damaged", collection=self.spec.name, error=str(error))
+            self._refusal = error

@@ -1,0 +1,88 @@
+"""Open SQLite so that a commit is durable, and say its failures in the server's own errors.
+
+Every connection of the index is made here. What the tables mean is left to store and catalog.
+"""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from finesieve_server.errors import DataLoss, FailedPrecondition, StorageFull, Unavailable
+
+BUSY_TIMEOUT_MS = 10_000
+CHECKPOINT_PAGES = 4_000  # 16 MB of log between two copies into the database
+LOG_LIMIT_BYTES = 64 << 20  # a longer log, left by a large batch, is cut back
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def connect(path: Path, *, create: bool = False, cache_bytes: int = 4 << 20) -> apsw.Connection:
+    """Return a connection whose commits survive a crash of the machine.
+
+    A connection may move between threads, and serves one at a time.
+    """
+    flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
+    with translated(path):
+        connection = apsw.Connection(str(path), flags=flags)
+        try:
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            # A sort spills to memory: it must work while the disk is full.
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")
+            connection.execute(f"PRAGMA cache_size = {-cache_bytes // 1024}")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """Commit all that the block writes, or nothing of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite itself ends some that fail
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def translated(path: Path, connection: apsw.Connection | None = None) -> Iterator[None]:
+    """Raise SQLite's and the disk's failures within the block as domain errors."""
+    try:
+        yield
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise DataLoss(f"{path} is damaged: {error}") from error
+    except apsw.FullError as error:
+        raise StorageFull(f"no room to write {path.name}") from error
+    except (apsw.IOError, apsw.CantOpenError) as error:
+        if connection is not None and connection.system_errno in _NO_ROOM:
+            raise StorageFull(f"no room to write {path.name}") from error
+        if isinstance(error, apsw.CantOpenError):
+            raise DataLoss(f"{path} cannot be opened: {error}") from error
+        raise Unavailable(f"the disk failed under {path.name}: {error}") from error
+    except apsw.BusyError as error:
+        raise Unavailable(f"{path.name} is held by another process: {error}") from error
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise StorageFull(f"no room to write beside {path.name}") from error
+        raise
+
+
+def require_format(connection: apsw.Connection, path: Path, expected: int) -> None:
+    """Refuse a database of a format that this version does not read."""
+    found = connection.execute("PRAGMA user_version").get
+    if found != expected:
+        raise FailedPrecondition(
+            f"{path} has format {found}; this server reads format {expected}: "
+            "open it with the version that wrote it, or start with another data directory"
+        )

@@ -1,0 +1,197 @@
+"""Keep one collection's store and vectors equal. Everything here blocks; collection.py awaits it.
+
+A write commits in the store and then shows in the vectors. A search asks the vectors and then
+reads the store, and looks again where a write came between.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finesieve_server.errors import DuplicateId, InvalidArgument
+from finesieve_server.index.distances import Matrix, checked
+from finesieve_server.index.filters import Filter
+from finesieve_server.index.records import (
+    CollectionSpec,
+    Embedding,
+    Found,
+    Passage,
+    Upserted,
+    View,
+)
+from finesieve_server.index.recovery import recover
+from finesieve_server.index.retrieval import Ranking, nearest
+from finesieve_server.index.store import Labels, Store, Writer
+from finesieve_server.index.upkeep import Upkeep
+
+STORE = "store.db"
+LOOKS = 4  # at a collection that changes under a search, before it answers with what is there
+
+
+class Engine:
+    """The store, vectors and upkeep of one collection. One thread writes, any number read."""
+
+    def __init__(
+        self,
+        folder: Path,
+        spec: CollectionSpec,
+        writer: Executor,
+        cores: threading.Semaphore,
+        threads: int,
+    ) -> None:
+        """Open what lies in the folder. Raises DataLoss where the store is damaged."""
+        self._spec = spec
+        self._threads = threads
+        self._writing = threading.Lock()  # held from a write's start until it shows
+        self.store = Store(folder / STORE)
+        try:
+            vectors = recover(folder, self.store, spec)
+        except BaseException:
+            self.store.close()
+            raise
+        self.upkeep = Upkeep(folder, self.store, spec, vectors, writer, cores, threads)
+        self.upkeep.wake()
+
+    def upsert(self, passages: Sequence[Passage], vectors: Sequence[Embedding | None]) -> Upserted:
+        """Store all passages or none; one vector each, None where context_only."""
+        _require_distinct(passages)
+        embeddings = [
+            None if passage.context_only or vector is None else np.asarray(vector, np.float32)
+            for passage, vector in zip(passages, vectors, strict=True)
+        ]
+        found = [position for position, p in enumerate(passages) if not p.context_only]
+        fields = [f"passages[{position}].embedding" for position in found]
+        given = [embeddings[position] for position in found]
+        for field, embedding in zip(fields, given, strict=True):
+            if embedding is None:
+                raise InvalidArgument(field, "is missing")
+        matrix = checked(
+            [embedding for embedding in given if embedding is not None],
+            fields,
+            self._spec.dimension,
+            self._spec.distance,
+        )
+        self.upkeep.make_room(len(matrix))
+        with self._writing:
+            shown = self.upkeep.vectors
+            with self.store.writing() as writer:
+                replaced = writer.labels_of([passage.id for passage in passages])
+                writer.remove(replaced)
+                labels = writer.add(passages, embeddings)
+                shown.stage(labels[found], matrix)
+            shown.publish(len(matrix), replaced)
+        self.upkeep.wake()
+        return Upserted(inserted=len(passages) - len(replaced), updated=len(replaced))
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete the passages of these ids that exist; return how many."""
+        distinct = list(dict.fromkeys(ids))
+        return self._remove(lambda writer: writer.labels_of(distinct))
+
+    def delete_where(self, condition: Filter) -> int:
+        """Delete all passages that the filter takes; return how many."""
+        return self._remove(lambda writer: writer.reader().labels_matching(condition))
+
+    def get(self, ids: Sequence[str], view: View) -> list[Passage]:
+        """Return passages in the order of the ids; missing ones are left out."""
+        with self.store.reading() as reader:
+            return reader.by_ids(ids, view)
+
+    def page(
+        self, after: str, limit: int, max_bytes: int, condition: Filter | None, view: View
+    ) -> tuple[list[Passage], bool]:
+        """Return passages by id, and whether more follow."""
+        with self.store.reading() as reader:
+            return reader.page(after, limit, max_bytes, condition, view)
+
+    def search(
+        self,
+        queries: Matrix,
+        top_k: int,
+        *,
+        ef_search: int,
+        exact: bool,
+        condition: Filter | None,
+        view: View,
+    ) -> list[list[Found]]:
+        """Return per query the nearest passages, best first."""
+        compared = self._comparable(queries)
+        for look in range(1, LOOKS + 1):
+            vectors = self.upkeep.vectors
+            removals = vectors.removals
+            with self.store.reading() as reader:
+                rankings = nearest(
+                    reader,
+                    vectors,
+                    compared,
+                    top_k,
+                    candidates=ef_search or self._spec.hnsw.ef_search,
+                    exact=exact,
+                    condition=condition,
+                    threads=self._threads,
+                )
+                wanted = np.concatenate([labels for labels, _ in rankings] or [_NO_LABELS])
+                passages = reader.by_labels(np.unique(wanted), view)
+            # An update between the two moved a passage to another label. Under a filter it may
+            # be gone from both; without one, it is found but not read.
+            moved = (
+                vectors.removals != removals
+                if condition is not None
+                else any(int(label) not in passages for label in wanted)
+            )
+            if not moved or look == LOOKS:
+                break
+            with self._writing:
+                pass  # the write that moved it shows now
+        return [_found(ranking, passages) for ranking in rankings]
+
+    def close(self, *, save: bool) -> None:
+        """Let go of everything; no write may be running. Waits for reads."""
+        if save:
+            self.upkeep.save_if_worth_it()
+        self.store.close()
+        self.upkeep.vectors.close()
+
+    def _remove(self, choose: Callable[[Writer], Labels]) -> int:
+        with self._writing:
+            with self.store.writing() as writer:
+                labels = choose(writer)
+                writer.remove(labels)
+            self.upkeep.vectors.publish(0, labels)
+        self.upkeep.wake()
+        return len(labels)
+
+    def _comparable(self, queries: NDArray[np.float32]) -> Matrix:
+        fields = (
+            ["embedding"]
+            if len(queries) == 1
+            else [f"queries[{position}].embedding" for position in range(len(queries))]
+        )
+        rows = list(np.asarray(queries, np.float32))
+        return checked(rows, fields, self._spec.dimension, self._spec.distance)
+
+
+_NO_LABELS = np.empty(0, np.int64)
+
+
+def _require_distinct(passages: Sequence[Passage]) -> None:
+    seen: set[str] = set()
+    for position, passage in enumerate(passages):
+        if passage.id in seen:
+            raise DuplicateId(
+                f"passages[{position}].id", f"{passage.id!r} stands in this batch before"
+            )
+        seen.add(passage.id)
+
+
+def _found(ranking: Ranking, passages: dict[int, Passage]) -> list[Found]:
+    labels, scores = ranking
+    return [
+        Found(passages[label], score)
+        for label, score in zip(labels.tolist(), scores.tolist(), strict=True)
+        if label in passages
+    ]

@@ -1,0 +1,171 @@
+"""Read passages from one unchanging view of a collection's store. Nothing here writes."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apsw
+import numpy as np
+from numpy.typing import NDArray
+
+from finesieve_server.index.filters import Filter, compile_filter
+from finesieve_server.index.records import Embedding, Passage, View
+
+Labels = NDArray[np.int64]
+
+FEW_MATCHES = 10_000  # up to here, sorting the matches beats walking all ids to find them
+METADATA_WEIGHT = 4  # bytes of a protobuf Struct per byte of its JSON, at most nearly always
+PASSAGE_WEIGHT = 64  # bytes around the fields
+
+_COLUMNS = {
+    View.ID: "p.id",
+    View.FULL: "p.id, c.text, c.title, c.metadata, p.document_id, p.ordinal, p.parent_id,"
+    " p.context_only",
+    View.WITH_EMBEDDING: "p.id, c.text, c.title, c.metadata, p.document_id, p.ordinal,"
+    " p.parent_id, p.context_only, c.embedding",
+}
+_CONTENTS = {
+    View.ID: "",
+    View.FULL: " JOIN contents c ON c.label = p.label",
+    View.WITH_EMBEDDING: " JOIN contents c ON c.label = p.label",
+}
+
+
+class Reader:
+    """Reads of one snapshot."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def by_ids(self, ids: Sequence[str], view: View) -> list[Passage]:
+        """Return passages in the order of the ids; those that do not exist are left out."""
+        find = f"SELECT {_COLUMNS[view]} FROM passages p{_CONTENTS[view]} WHERE p.id = ?"
+        rows = (self._connection.execute(find, (id_,)).fetchall() for id_ in ids)
+        return [_passage(row) for found in rows for row in found]
+
+    def by_labels(self, labels: Labels, view: View) -> dict[int, Passage]:
+        """Return passages by label; those that do not exist are left out."""
+        if not len(labels):
+            return {}
+        rows = self._connection.execute(
+            f"SELECT p.label, {_COLUMNS[view]} FROM carray(?) wanted"
+            f" CROSS JOIN passages p ON p.label = wanted.value{_CONTENTS[view]}",
+            (apsw.carray(np.ascontiguousarray(labels)),),
+        )
+        return {row[0]: _passage(row[1:]) for row in rows}
+
+    def page(
+        self, after: str, limit: int, max_bytes: int, condition: Filter | None, view: View
+    ) -> tuple[list[Passage], bool]:
+        """Return up to `limit` passages with ids beyond `after`, and whether more follow.
+
+        The page ends before it outgrows max_bytes, counted as the protobuf message would be,
+        roughly; one passage comes back however large.
+        """
+        select = f"SELECT {_COLUMNS[view]} FROM passages p{_CONTENTS[view]}"
+        if condition is None:
+            sql, values = f"{select} WHERE p.id > ? ORDER BY p.id LIMIT ?", (after, limit + 1)
+        elif self.count_matching(condition, FEW_MATCHES + 1) > FEW_MATCHES:
+            tested = compile_filter(condition, enumerate_matches=False)
+            sql = f"{select} WHERE p.id > ? AND {tested.sql} ORDER BY p.id LIMIT ?"
+            values = (after, *tested.values, limit + 1)
+        else:
+            # The plus signs keep SQLite from walking all ids in order.
+            members = compile_filter(condition, enumerate_matches=True)
+            sql = f"{select} WHERE {members.sql} AND +p.id > ? ORDER BY +p.id LIMIT ?"
+            values = (*members.values, after, limit + 1)
+        return _bounded(self._connection.execute(sql, values), limit, max_bytes)
+
+    def labels_matching(self, condition: Filter) -> Labels:
+        """Return the label of every passage that the filter takes, ascending."""
+        members = compile_filter(condition, enumerate_matches=True)
+        return _labels(
+            self._connection.execute(
+                f"SELECT p.label FROM passages p WHERE {members.sql} ORDER BY p.label",
+                members.values,
+            )
+        )
+
+    def count_matching(self, condition: Filter, limit: int) -> int:
+        """Return how many passages the filter takes, or `limit` where there are as many."""
+        members = compile_filter(condition, enumerate_matches=True)
+        count: int = self._connection.execute(
+            f"SELECT count(*) FROM (SELECT 1 FROM passages p WHERE {members.sql} LIMIT ?)",
+            (*members.values, limit),
+        ).get
+        return count
+
+    def accepted(self, condition: Filter, labels: Labels) -> Labels:
+        """Return those of the labels whose passages the filter takes, in no order."""
+        if not len(labels):
+            return labels
+        tested = compile_filter(condition, enumerate_matches=False)
+        return _labels(
+            self._connection.execute(
+                "SELECT p.label FROM carray(?) wanted"
+                f" CROSS JOIN passages p ON p.label = wanted.value WHERE {tested.sql}",
+                (apsw.carray(np.ascontiguousarray(labels)), *tested.values),
+            )
+        )
+
+    def labels_to_retrieve(self) -> Labels:
+        """Return the label of every passage that search may find, ascending."""
+        return _labels(
+            self._connection.execute(
+                "SELECT label FROM passages WHERE context_only = 0 ORDER BY label"
+            )
+        )
+
+    def embeddings(self, labels: Labels) -> Iterator[tuple[int, Embedding]]:
+        """Yield (label, embedding) of those labels that have one."""
+        rows = self._connection.execute(
+            "SELECT c.label, c.embedding FROM carray(?) wanted"
+            " CROSS JOIN contents c ON c.label = wanted.value WHERE c.embedding IS NOT NULL",
+            (apsw.carray(np.ascontiguousarray(labels)),),
+        )
+        for label, blob in rows:
+            yield label, np.frombuffer(blob, "<f4")
+
+
+def _labels(rows: Iterable[tuple[Any, ...]]) -> Labels:
+    return np.fromiter((label for (label,) in rows), np.int64)
+
+
+def _passage(row: tuple[Any, ...]) -> Passage:
+    if len(row) == 1:
+        return Passage(row[0])
+    id_, text, title, metadata, document_id, ordinal, parent_id, context_only, *embedding = row
+    return Passage(
+        id=id_,
+        text=text,
+        title=title,
+        metadata=json.loads(metadata),
+        document_id=document_id,
+        ordinal=ordinal,
+        parent_id=parent_id,
+        embedding=np.frombuffer(embedding[0], "<f4") if embedding and embedding[0] else None,
+        context_only=bool(context_only),
+    )
+
+
+def _bounded(
+    rows: Iterable[tuple[Any, ...]], limit: int, max_bytes: int
+) -> tuple[list[Passage], bool]:
+    page: list[Passage] = []
+    size = 0
+    for row in rows:
+        size += _weight(row)
+        if len(page) == limit or (page and size > max_bytes):
+            return page, True
+        page.append(_passage(row))
+    return page, False
+
+
+def _weight(row: tuple[Any, ...]) -> int:
+    lengths = [
+        len(value.encode()) if isinstance(value, str) else len(value)
+        for value in row
+        if isinstance(value, str | bytes)
+    ]
+    metadata = len(row[3].encode()) if len(row) > 1 else 0
+    return PASSAGE_WEIGHT + sum(lengths) + (METADATA_WEIGHT - 1) * metadata

@@ -1,0 +1,102 @@
+"""Name what the index takes and gives: plain values, no behaviour, no I/O."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+JsonScalar: TypeAlias = str | float | int | bool | None
+JsonValue: TypeAlias = JsonScalar | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
+Embedding: TypeAlias = NDArray[np.float32]
+
+
+class Distance(Enum):
+    """How near two embeddings are; the scores are cosine, dot product, minus squared L2."""
+
+    COSINE = "cosine"
+    DOT = "dot"
+    L2 = "l2"
+
+
+class View(Enum):
+    """How much of a passage comes back."""
+
+    ID = "id"
+    FULL = "full"  # everything but the embedding
+    WITH_EMBEDDING = "with_embedding"
+
+
+class State(Enum):
+    """Whether a collection answers, and how fast."""
+
+    READY = "ready"
+    REBUILDING = "rebuilding"  # right answers, slower, while the graph is made again
+    DAMAGED = "damaged"  # calls raise DataLoss
+
+
+@dataclass(frozen=True, slots=True)
+class HnswOptions:
+    """How the graph is built and searched (Malkov & Yashunin 2016, arXiv:1603.09320)."""
+
+    m: int = 16  # links per node
+    ef_construction: int = 200  # candidates kept while building
+    ef_search: int = 64  # candidates kept while searching, where the request names none
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One retrievable piece of text, as its owner wrote it."""
+
+    id: str
+    text: str = ""
+    title: str = ""
+    metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+    document_id: str = ""
+    ordinal: int = 0  # position within the document
+    parent_id: str = ""
+    embedding: Embedding | None = None
+    context_only: bool = False  # kept for windows and merging, never found by search
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSpec:
+    """What is fixed when a collection is created."""
+
+    name: str
+    embedding_model: str
+    fingerprint: str
+    dimension: int
+    distance: Distance
+    hnsw: HnswOptions
+    caller_embeds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What a collection is at this moment; times are UTC."""
+
+    spec: CollectionSpec
+    passage_count: int
+    create_time: datetime
+    update_time: datetime
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """How many passages of a batch were new, and how many took an older one's place."""
+
+    inserted: int
+    updated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A passage and how near it is to the query: higher is better."""
+
+    passage: Passage
+    score: float

@@ -1,0 +1,82 @@
+"""Bring a collection's vectors to what its store holds, from a snapshot or from the start.
+
+Afterwards every passage is found; what the graph lacks is added in the background.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from finesieve_server.errors import DataLoss, InvalidArgument
+from finesieve_server.index.distances import checked
+from finesieve_server.index.records import CollectionSpec
+from finesieve_server.index.snapshot import MANIFEST, BadSnapshot, remove_unnamed, restore
+from finesieve_server.index.store import Labels, Store
+from finesieve_server.index.vectors import Vectors
+
+CHUNK = 4_096  # embeddings read from the store at a time
+
+_log = structlog.get_logger(__name__)
+
+
+def recover(folder: Path, store: Store, spec: CollectionSpec) -> Vectors:
+    """Return vectors that hold exactly the store's embeddings; nobody else may use the folder."""
+    with store.reading() as reader:
+        expected = reader.labels_to_retrieve()
+    try:
+        vectors = _from_snapshot(folder, store, spec, expected)
+    except BadSnapshot as problem:
+        if len(expected) or store.generation:
+            _log.info("snapshot not used", collection=spec.name, reason=str(problem))
+        (folder / MANIFEST).unlink(missing_ok=True)
+        vectors = Vectors(new_vectors_path(folder), spec.dimension, spec.distance, spec.hnsw)
+    remove_unnamed(folder, {vectors.path.name, *_graph_files(folder, store.generation)})
+    fill(vectors, store, expected[len(expected) - _missing(vectors, expected) :], spec)
+    return vectors
+
+
+def fill(vectors: Vectors, store: Store, labels: Labels, spec: CollectionSpec) -> None:
+    """Publish the store's embeddings of new labels, which ascend."""
+    for start in range(0, len(labels), CHUNK):
+        wanted = labels[start : start + CHUNK]
+        try:
+            with store.reading() as reader:
+                found = list(reader.embeddings(wanted))
+            fields = [f"the embedding of label {label}" for label, _ in found]
+            matrix = checked([value for _, value in found], fields, spec.dimension, spec.distance)
+        except (InvalidArgument, ValueError) as error:
+            raise DataLoss(f"{store.path} is damaged: {error}") from error
+        if len(found) != len(wanted):
+            raise DataLoss(f"{store.path} is damaged: {len(wanted) - len(found)} embeddings lost")
+        vectors.stage(np.array([label for label, _ in found], np.int64), matrix)
+        vectors.publish(len(found), np.empty(0, np.int64))
+
+
+def new_vectors_path(folder: Path) -> Path:
+    """Return a name for a file of vectors that is not in use."""
+    taken = [int(path.stem.partition("-")[2]) for path in folder.glob("vectors-*.f32")]
+    return folder / f"vectors-{max(taken, default=0) + 1}.f32"
+
+
+def _from_snapshot(folder: Path, store: Store, spec: CollectionSpec, expected: Labels) -> Vectors:
+    restored = restore(folder, store.uid, spec, store.generation, store.last_label())
+    last = restored.labels[-1] if len(restored.labels) else 0
+    older = expected[: np.searchsorted(expected, last, "right")]
+    living = restored.labels[restored.live]
+    if len(np.setdiff1d(older, living, assume_unique=True)):
+        raise BadSnapshot("it lacks passages that the store had before it was made")
+    vectors = Vectors(restored.vectors_path, spec.dimension, spec.distance, spec.hnsw)
+    vectors.adopt(restored.labels, restored.live, restored.graph)
+    vectors.publish(0, np.setdiff1d(living, older, assume_unique=True))
+    if restored.generation != store.generation:
+        store.record_generation(restored.generation)
+    return vectors
+
+
+def _missing(vectors: Vectors, expected: Labels) -> int:
+    return len(expected) - vectors.live_count
+
+
+def _graph_files(folder: Path, generation: int) -> set[str]:
+    return {f"graph-{generation}.hnsw", f"slots-{generation}.bin"}

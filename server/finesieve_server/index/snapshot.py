@@ -1,0 +1,222 @@
+"""Save a collection's derived index, and take back a saved one only if it is exactly that.
+
+A snapshot is three files and a manifest that names their sizes and SHA-256. Files are written
+under new names and synced; then the manifest takes the old one's place in one rename. The store
+remembers the newest generation, so that an older snapshot, put back, is noticed too.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finesieve_server.index.graph import Graph
+from finesieve_server.index.records import CollectionSpec
+from finesieve_server.index.vectors import Labels, Vectors
+
+FORMAT = 1
+MANIFEST = "index.json"
+HASH_BYTES = 1 << 20
+
+
+class BadSnapshot(Exception):
+    """There is no snapshot that can be trusted; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFile:
+    name: str
+    bytes: int  # a longer file is well: vectors are appended after the snapshot
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a snapshot was made of, and what its files hold."""
+
+    format: int
+    uid: str
+    generation: int
+    library: str
+    dimension: int
+    distance: str
+    m: int
+    ef_construction: int
+    fingerprint: str
+    slots: int
+    nodes: int
+    deleted: int
+    files: Mapping[str, SavedFile]  # graph, slots, vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A verified snapshot: which labels its slots hold, which of them lived, and the graph."""
+
+    vectors_path: Path
+    generation: int
+    labels: Labels
+    live: NDArray[np.bool_]
+    graph: Graph
+
+
+def save(folder: Path, uid: str, spec: CollectionSpec, vectors: Vectors, generation: int) -> None:
+    """Write a snapshot of the slots that are in the graph; only while nobody advances it.
+
+    Raises OSError or StorageFull, the older snapshot still being whole.
+    """
+    graph = vectors.graph
+    assert graph is not None
+    paths = {
+        "graph": folder / f"graph-{generation}.hnsw",
+        "slots": folder / f"slots-{generation}.bin",
+        "vectors": vectors.path,
+    }
+    try:
+        labels, live = vectors.graphed_slots()
+        with paths["slots"].open("wb") as file:
+            file.write(labels.tobytes() + live.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        graph.save(paths["graph"])
+        vectors.sync()
+        sizes = {
+            "graph": paths["graph"].stat().st_size,
+            "slots": paths["slots"].stat().st_size,
+            "vectors": len(labels) * spec.dimension * 4,
+        }
+        manifest = Manifest(
+            generation=generation,
+            slots=len(labels),
+            nodes=graph.nodes,
+            deleted=graph.deleted,
+            files={
+                kind: SavedFile(path.name, sizes[kind], _digest(path, sizes[kind]))
+                for kind, path in paths.items()
+            },
+            **_identity(uid, spec),
+        )
+        _replace_manifest(folder, manifest)
+    except BaseException:
+        for kind in ("graph", "slots"):
+            paths[kind].unlink(missing_ok=True)
+        raise
+    remove_unnamed(folder, {path.name for path in paths.values()})
+
+
+def restore(
+    folder: Path, uid: str, spec: CollectionSpec, generation: int, last_label: int
+) -> Restored:
+    """Verify the newest snapshot and load it. Raises BadSnapshot where it is not exactly that."""
+    manifest = _read_manifest(folder)
+    expected = _identity(uid, spec)
+    for name, value in expected.items():
+        if getattr(manifest, name) != value:
+            raise BadSnapshot(f"{name} is {getattr(manifest, name)!r}, not {value!r}")
+    # One more than the store remembers: the server died between the rename and the note of it.
+    if manifest.generation not in (generation, generation + 1):
+        raise BadSnapshot(f"generation is {manifest.generation}, the newest is {generation}")
+    for kind in ("graph", "slots", "vectors"):
+        _verify(folder, manifest.files[kind])
+    content = (folder / manifest.files["slots"].name).read_bytes()
+    if len(content) != manifest.slots * 9:
+        raise BadSnapshot(f"{manifest.slots} slots do not fill {len(content)} bytes")
+    labels = np.frombuffer(content, np.int64, manifest.slots)
+    live = np.frombuffer(content, np.bool_, manifest.slots, manifest.slots * 8)
+    if manifest.slots and labels[-1] > last_label:
+        raise BadSnapshot(f"it holds label {labels[-1]}, the store's last is {last_label}")
+    graph = Graph.load(
+        folder / manifest.files["graph"].name,
+        spec.dimension,
+        spec.distance,
+        nodes=manifest.nodes,
+        deleted=manifest.deleted,
+    )
+    return Restored(
+        folder / manifest.files["vectors"].name, manifest.generation, labels, live, graph
+    )
+
+
+def remove_unnamed(folder: Path, named: set[str]) -> None:
+    """Remove files of derived indexes that nothing refers to."""
+    for pattern in ("graph-*.hnsw", "slots-*.bin", "vectors-*.f32"):
+        for path in folder.glob(pattern):
+            if path.name not in named:
+                path.unlink()
+
+
+def _identity(uid: str, spec: CollectionSpec) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "uid": uid,
+        "library": f"hnswlib {version('hnswlib')}",
+        "dimension": spec.dimension,
+        "distance": spec.distance.value,
+        "m": spec.hnsw.m,
+        "ef_construction": spec.hnsw.ef_construction,
+        "fingerprint": spec.fingerprint,
+    }
+
+
+def _replace_manifest(folder: Path, manifest: Manifest) -> None:
+    body = json.dumps(asdict(manifest), sort_keys=True)
+    text = json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "manifest": body})
+    new = folder / f"{MANIFEST}.new"
+    with new.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(folder / MANIFEST)
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    try:
+        outer = json.loads((folder / MANIFEST).read_text())
+        body = outer["manifest"]
+        if hashlib.sha256(body.encode()).hexdigest() != outer["sha256"]:
+            raise BadSnapshot("the manifest is damaged")
+        fields = json.loads(body)
+        fields["files"] = {kind: SavedFile(**file) for kind, file in fields["files"].items()}
+        return Manifest(**fields)
+    except FileNotFoundError:
+        raise BadSnapshot("there is none") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadSnapshot(f"the manifest cannot be read: {error}") from error
+
+
+def _verify(folder: Path, saved: SavedFile) -> None:
+    path = folder / saved.name
+    try:
+        size = path.stat().st_size
+        if size < saved.bytes:
+            raise BadSnapshot(f"{saved.name} has {size} bytes, not {saved.bytes}")
+        if _digest(path, saved.bytes) != saved.sha256:
+            raise BadSnapshot(f"{saved.name} differs from what was saved")
+    except FileNotFoundError:
+        raise BadSnapshot(f"{saved.name} is missing") from None
+
+
+def _digest(path: Path, size: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while size > 0 and (block := file.read(min(size, HASH_BYTES))):
+            digest.update(block)
+            size -= len(block)
+    return digest.hexdigest()

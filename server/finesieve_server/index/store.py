@@ -1,0 +1,254 @@
+"""Hold the passages of one collection durably: the truth that every index is made from.
+
+One thread writes, several read. A passage has a label, a number that is never used again:
+an update takes the passage's place under a new one. Vectors and graphs are left to others.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import apsw
+import numpy as np
+from numpy.typing import NDArray
+
+from finesieve_server.errors import InvalidArgument, Unavailable
+from finesieve_server.index.database import connect, require_format, transaction, translated
+from finesieve_server.index.filters import fields_of
+from finesieve_server.index.reader import Reader
+from finesieve_server.index.records import Embedding, Passage
+
+FORMAT = 1
+IDLE_READERS = 4
+DELETE_CHUNK = 10_000  # labels; bounds the memory of a delete by filter
+
+Labels = NDArray[np.int64]
+
+_SCHEMA = f"""
+CREATE TABLE collection (  -- one row
+    uid TEXT NOT NULL,
+    update_us INTEGER NOT NULL,  -- microseconds since 1970, UTC
+    generation INTEGER NOT NULL  -- of the newest snapshot of the indexes
+);
+CREATE TABLE passages (
+    label INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    document_id TEXT NOT NULL,
+    ordinal INTEGER NOT NULL,
+    parent_id TEXT NOT NULL,
+    context_only INTEGER NOT NULL
+);
+CREATE INDEX passages_by_document ON passages (document_id, ordinal);
+CREATE INDEX passages_to_retrieve ON passages (context_only);
+-- Apart from passages, so that walking those stays on few pages.
+CREATE TABLE contents (
+    label INTEGER PRIMARY KEY,
+    title TEXT NOT NULL,
+    text TEXT NOT NULL,
+    metadata TEXT NOT NULL,  -- JSON
+    embedding BLOB  -- little-endian float32, as the caller gave it
+);
+CREATE TABLE passage_fields (  -- filters.py says what lies here
+    field TEXT NOT NULL,
+    value NOT NULL,
+    label INTEGER NOT NULL,
+    PRIMARY KEY (field, value, label)
+) WITHOUT ROWID;
+PRAGMA user_version = {FORMAT};
+"""
+
+
+class Store:
+    """The database file of one collection."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writer = connect(path, cache_bytes=16 << 20)
+        self._idle: list[apsw.Connection] = []
+        self._reading = 0
+        self._closed = False
+        self._changed = threading.Condition()
+        try:
+            with translated(path, self._writer):
+                require_format(self._writer, path, FORMAT)
+                row = self._writer.execute("SELECT uid, update_us, generation FROM collection").get
+                self.uid, self._update_us, self.generation = row
+                self.count: int = self._writer.execute("SELECT count(*) FROM passages").get
+        except BaseException:
+            self._writer.close()
+            raise
+
+    @classmethod
+    def create(cls, path: Path, uid: str) -> None:
+        """Make an empty store; the folder must exist."""
+        connection = connect(path, create=True)
+        try:
+            with translated(path, connection), transaction(connection):
+                connection.execute(_SCHEMA)
+                connection.execute("INSERT INTO collection VALUES (?, ?, 0)", (uid, _now_us()))
+        finally:
+            connection.close()
+
+    @property
+    def update_time(self) -> datetime:
+        return datetime.fromtimestamp(self._update_us / 1e6, UTC)
+
+    @contextmanager
+    def writing(self) -> Iterator["Writer"]:
+        """Give what changes the store; it is all durable after the block, or nothing is."""
+        with translated(self.path, self._writer):
+            with transaction(self._writer):
+                writer = Writer(self._writer)
+                yield writer
+                update_us = max(_now_us(), self._update_us)
+                self._writer.execute("UPDATE collection SET update_us = ?", (update_us,))
+            self._update_us = update_us
+            self.count += writer.added - writer.removed
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """Give one unchanging view of the store, however many reads the block makes."""
+        connection = self._take_reader()
+        healthy = False
+        try:
+            with translated(self.path, connection):
+                connection.execute("BEGIN")
+                try:
+                    yield Reader(connection)
+                    healthy = True
+                finally:
+                    connection.execute("ROLLBACK")
+        finally:
+            self._give_back(connection, keep=healthy)
+
+    def record_generation(self, generation: int) -> None:
+        """Remember durably which snapshot is the newest; the writing thread alone calls this."""
+        with translated(self.path, self._writer), transaction(self._writer):
+            self._writer.execute("UPDATE collection SET generation = ?", (generation,))
+        self.generation = generation
+
+    def last_label(self) -> int:
+        """Return the highest label ever given; only while nobody writes."""
+        with translated(self.path, self._writer):
+            return _last_label(self._writer)
+
+    def close(self) -> None:
+        """Wait for the readers and let go of the file; later calls raise Unavailable."""
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: self._reading == 0)
+            for connection in self._idle:
+                connection.close()
+            self._idle.clear()
+        with translated(self.path, self._writer):
+            self._writer.close()
+
+    def _take_reader(self) -> apsw.Connection:
+        with self._changed:
+            if self._closed:
+                raise Unavailable("the collection is closed")
+            self._reading += 1
+            if self._idle:
+                return self._idle.pop()
+        try:
+            return connect(self.path)
+        except BaseException:
+            with self._changed:
+                self._reading -= 1
+                self._changed.notify_all()
+            raise
+
+    def _give_back(self, connection: apsw.Connection, *, keep: bool) -> None:
+        with self._changed:
+            self._reading -= 1
+            if keep and len(self._idle) < IDLE_READERS:
+                self._idle.append(connection)
+            else:
+                connection.close()
+            self._changed.notify_all()
+
+
+class Writer:
+    """What one transaction does to the store."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self.added = 0
+        self.removed = 0
+
+    def labels_of(self, ids: Sequence[str]) -> Labels:
+        """Return the labels of those passages that exist."""
+        find = "SELECT label FROM passages WHERE id = ?"
+        found = (self._connection.execute(find, (id_,)).get for id_ in ids)
+        return np.array([label for label in found if label is not None], np.int64)
+
+    def remove(self, labels: Labels) -> None:
+        """Take passages away with all that belongs to them; every label must exist."""
+        for start in range(0, len(labels), DELETE_CHUNK):
+            chunk = (apsw.carray(labels[start : start + DELETE_CHUNK]),)
+            # The rows of fields are named one by one: no second index has to find them.
+            self._connection.executemany(
+                "DELETE FROM passage_fields WHERE field = ? AND value = ? AND label = ?",
+                [
+                    (field, value, label)
+                    for label, metadata in self._connection.execute(
+                        "SELECT label, metadata FROM carray(?) JOIN contents ON label = value"
+                        " WHERE metadata <> '{}'",
+                        chunk,
+                    )
+                    for field, value in fields_of(json.loads(metadata))
+                ],
+            )
+            for table in ("contents", "passages"):
+                self._connection.execute(
+                    f"DELETE FROM {table} WHERE label IN (SELECT value FROM carray(?))", chunk
+                )
+        self.removed += len(labels)
+
+    def add(self, passages: Sequence[Passage], embeddings: Sequence[Embedding | None]) -> Labels:
+        """Add passages, none of whose ids exist; return their labels, which ascend."""
+        first = _last_label(self._connection) + 1
+        labels = range(first, first + len(passages))
+        contents, fields = [], []
+        for position, (label, passage) in enumerate(zip(labels, passages, strict=True)):
+            embedding = embeddings[position]
+            try:
+                leaves = fields_of(passage.metadata)
+                metadata = json.dumps(
+                    passage.metadata, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+                )
+            except ValueError as error:
+                raise InvalidArgument(f"passages[{position}].metadata", f"holds {error}") from None
+            fields += [(field, value, label) for field, value in leaves]
+            blob = None if embedding is None else np.ascontiguousarray(embedding, "<f4").tobytes()
+            contents.append((label, passage.title, passage.text, metadata, blob))
+        self._connection.executemany(
+            "INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (label, p.id, p.document_id, p.ordinal, p.parent_id, p.context_only)
+                for label, p in zip(labels, passages, strict=True)
+            ],
+        )
+        self._connection.executemany("INSERT INTO contents VALUES (?, ?, ?, ?, ?)", contents)
+        self._connection.executemany("INSERT INTO passage_fields VALUES (?, ?, ?)", fields)
+        self.added += len(passages)
+        return np.arange(first, first + len(passages), dtype=np.int64)
+
+    def reader(self) -> Reader:
+        """Return what reads within this transaction."""
+        return Reader(self._connection)
+
+
+def _last_label(connection: apsw.Connection) -> int:
+    last: int | None = connection.execute(
+        "SELECT seq FROM sqlite_sequence WHERE name = 'passages'"
+    ).get
+    return last or 0
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,229 @@
+"""Keep a collection's derived index abreast of its store, on a thread that lives while there is work.
+
+Decides when the graph grows, when it is made again without its dead, and when it is saved.
+Searches are right without any of it, only slower.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from finesieve_server.errors import FinesieveError
+from finesieve_server.index.records import CollectionSpec
+from finesieve_server.index.recovery import fill, new_vectors_path
+from finesieve_server.index.snapshot import MANIFEST, remove_unnamed, save
+from finesieve_server.index.store import Store
+from finesieve_server.index.vectors import GRAPH_FROM, Vectors
+
+MAX_BEHIND = 10_000  # vectors searched exactly; beyond, a write waits until the graph took as many
+SNAPSHOT_CHANGES = 20_000  # a snapshot is due after so many, or a tenth of the vectors if more
+PROGRESS_S = 5.0
+COPY_ROWS = 16_384
+
+_log = structlog.get_logger(__name__)
+
+
+class Upkeep:
+    """The vectors of one collection and the thread that tends them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        spec: CollectionSpec,
+        vectors: Vectors,
+        writer: Executor,
+        cores: threading.Semaphore,
+        threads: int,
+    ) -> None:
+        """`writer` runs what must not meet a write; `cores` is shared with other collections."""
+        self.vectors = vectors
+        self._folder = folder
+        self._store = store
+        self._spec = spec
+        self._writer = writer
+        self._cores = cores
+        self._threads = threads
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._changed = threading.Condition()
+        self._advanced = 0  # slots that the graph took since the start, for writers that wait
+        self._awaiting_writer = False
+        self._compact_from = 0  # slots; raised where a compaction found no room
+        self.rebuilding = vectors.unfinished and vectors.behind > GRAPH_FROM
+
+    def wake(self) -> None:
+        """See to it that what was published gets into the graph."""
+        with self._changed:
+            if self._thread is None and not self._stopping and self._has_work():
+                name = f"upkeep-{self._spec.name}"
+                self._thread = threading.Thread(target=self._work, name=name)
+                self._thread.start()
+
+    def make_room(self, added: int) -> None:
+        """Wait while the graph is far behind, at most until it took as many as are added."""
+        with self._changed:
+            goal = self._advanced + added
+            self._changed.wait_for(
+                lambda: (
+                    self.vectors.behind + added <= MAX_BEHIND
+                    or self._advanced >= goal
+                    or self._thread is None
+                    or self._awaiting_writer
+                )
+            )
+
+    def stop(self) -> None:
+        """Let the step under way finish, and start no other."""
+        with self._changed:
+            self._stopping = True
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def save_if_worth_it(self) -> None:
+        """Save the index unless so little changed that starting from the last is as good."""
+        if self.vectors.graph is not None and self.vectors.changes * 100 > self.vectors.count:
+            self._save(self._store.record_generation)
+
+    def _has_work(self) -> bool:
+        return self.vectors.unfinished or self._compaction_due()
+
+    def _work(self) -> None:
+        try:
+            if self.rebuilding:
+                _log.info("index rebuild started", **self._progress())
+            told_s = time.monotonic()
+            while not self._stopping:
+                if self._advance(self.vectors):
+                    if self.rebuilding and time.monotonic() - told_s > PROGRESS_S:
+                        told_s = time.monotonic()
+                        _log.info("index rebuild goes on", **self._progress())
+                    continue
+                if self.rebuilding:
+                    self.rebuilding = False
+                    _log.info("index rebuild finished", **self._progress())
+                if self._compaction_due():
+                    self._compact()
+                elif self._snapshot_due():
+                    self._save(self._record_generation)
+                elif self._finished():
+                    return
+        except Exception:
+            # Searches stay right: what the graph lacks is searched exactly. The next write wakes
+            # a new thread, which starts from an empty graph.
+            _log.exception("index upkeep failed", collection=self._spec.name)
+            self.vectors.drop_graph()
+        finally:
+            with self._changed:
+                if self._thread is threading.current_thread():
+                    self._thread = None
+                self._changed.notify_all()
+
+    def _finished(self) -> bool:
+        with self._changed:
+            if self._has_work():
+                return False
+            # Within the lock, so that a wake that comes later starts another thread.
+            self._thread = None
+            return True
+
+    def _advance(self, vectors: Vectors) -> bool:
+        before = vectors.graphed
+        with self._cores:
+            more = vectors.advance(self._threads)
+        with self._changed:
+            self._advanced += vectors.graphed - before
+            self._changed.notify_all()
+        return more
+
+    def _compaction_due(self) -> bool:
+        vectors = self.vectors
+        large = vectors.count >= max(GRAPH_FROM, self._compact_from)
+        return large and vectors.live_count * 2 < vectors.count
+
+    def _compact(self) -> None:
+        """Make vectors and graph again without the dead, while the old ones serve."""
+        old = self.vectors
+        _log.info("index compaction started", **self._progress())
+        new = Vectors(new_vectors_path(self._folder), old.dimension, old.distance, old.options)
+        labels = old.live_labels()
+        try:
+            for start in range(0, len(labels), COPY_ROWS):
+                chunk = labels[start : start + COPY_ROWS]
+                new.stage(chunk, old.vectors_of(chunk))
+                new.publish(len(chunk), np.empty(0, np.int64))
+            while self._advance(new) and not self._stopping:
+                if old.behind > MAX_BEHIND // 2:
+                    self._advance(old)
+            if not self._stopping:
+                self._in_writer(partial(self._replace, old, new))
+        except (OSError, FinesieveError) as error:
+            # The old index goes on serving; another try waits for more to change.
+            _log.warning("index not compacted", collection=self._spec.name, error=str(error))
+            self._compact_from = old.count + SNAPSHOT_CHANGES
+        finally:
+            if self.vectors is not new:
+                new.discard()
+        if self.vectors is new:
+            _log.info("index compaction finished", **self._progress())
+            self._after_compaction(old)
+
+    def _replace(self, old: Vectors, new: Vectors) -> None:
+        """Take the new vectors into use with all that happened since; no write runs meanwhile."""
+        living, copied = old.live_labels(), new.live_labels()
+        new.publish(0, np.setdiff1d(copied, living, assume_unique=True))
+        fill(new, self._store, np.setdiff1d(living, copied, assume_unique=True), self._spec)
+        self.vectors = new
+
+    def _after_compaction(self, old: Vectors) -> None:
+        old.close()
+        if self.vectors.graph is not None:
+            self._save(self._record_generation)
+        else:
+            (self._folder / MANIFEST).unlink(missing_ok=True)
+            remove_unnamed(self._folder, {self.vectors.path.name})
+
+    def _snapshot_due(self) -> bool:
+        due = max(SNAPSHOT_CHANGES, self.vectors.count // 10)
+        return self.vectors.graph is not None and self.vectors.changes >= due
+
+    def _save(self, record_generation: Callable[[int], None]) -> None:
+        vectors = self.vectors
+        changes, vectors.changes = vectors.changes, 0
+        generation = self._store.generation + 1
+        try:
+            save(self._folder, self._store.uid, self._spec, vectors, generation)
+            record_generation(generation)
+        except (OSError, FinesieveError) as error:
+            # The index of the last snapshot stays whole, and the store has everything.
+            _log.warning("snapshot not saved", collection=self._spec.name, error=str(error))
+            return
+        _log.info("snapshot saved", collection=self._spec.name, changes=changes)
+
+    def _record_generation(self, generation: int) -> None:
+        self._in_writer(partial(self._store.record_generation, generation))
+
+    def _in_writer(self, work: Callable[[], None]) -> None:
+        """Run work between two writes; one that waits for room goes on, lest both wait."""
+        with self._changed:
+            self._awaiting_writer = True
+            self._changed.notify_all()
+        try:
+            self._writer.submit(work).result()
+        finally:
+            with self._changed:
+                self._awaiting_writer = False
+
+    def _progress(self) -> dict[str, str | int]:
+        return {
+            "collection": self._spec.name,
+            "vectors": self.vectors.live_count,
+            "in_graph": self.vectors.graphed,
+        }
