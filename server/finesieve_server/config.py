@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     )
     threads: int = Field(0, ge=0, le=1024, description="Threads of a batch; 0: one a core.")
     max_batch_tokens: int = Field(
-        2048, ge=16, le=1_048_576, description="Largest batch, in tokens with their padding."
+        512, ge=16, le=1_048_576, description="Largest batch, in tokens with their padding."
     )
     max_batch_ms: float = Field(250, gt=0, description="Longest batch, in predicted milliseconds.")
     max_queue_tokens: int = Field(

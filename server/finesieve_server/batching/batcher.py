@@ -7,7 +7,7 @@ threads, and the way back to each caller.
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,17 +15,18 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from finesieve_server.batching.cost import CostModel
+from finesieve_server.batching.cost import CostModel, Sample
 from finesieve_server.batching.plan import Batch, BatchLimits, Job, Priority, WaitingWork
 from finesieve_server.errors import DeadlineExceeded, DeadlineTooShort, ModelFailure, Overloaded
 from finesieve_server.telemetry import Metrics
 
 # What came of one item: the model's output, its failure, or None where the deadline came first.
-Row = NDArray[np.float32] | ModelFailure | None
+Row = NDArray[np.float32] | np.float32 | ModelFailure | None
 
 _log = structlog.get_logger()
-# Each size twice: the first run of a shape allocates, the second is the one to learn from.
-_WARM_UP_SHAPES = ((1, 16), (1, 128), (4, 128))
+# (rows, tokens): few and many, short and long. The best of some runs, as others disturb them.
+_WARM_UP_SHAPES = ((1, 16), (4, 16), (1, 64), (4, 64), (1, 128), (4, 128), (1, 256))
+_WARM_UP_RUNS = 3
 
 
 class Model(Protocol):
@@ -156,7 +157,7 @@ class Batcher:
     def _admit(self, job: Job, work: Work) -> _Caller:
         now = self._clock()
         cost = self._costs[work.model]
-        alone_s = cost.per_token_s * sum(job.lengths)
+        alone_s = sum(map(cost.row_s, job.lengths))
         if not work.partial and now + alone_s > work.deadline:
             raise DeadlineTooShort(alone_s, work.deadline - now)
         with self._changed:
@@ -227,11 +228,12 @@ class Batcher:
             # One item may have spoilt it for all: each gets its own chance.
             return [_alone(model, payload) for payload in payloads]
         took_s = self._clock() - started
-        self._costs[batch.model].observe(batch.padded_tokens, took_s)
+        padded_tokens = len(batch.items) * batch.longest
+        self._costs[batch.model].observe(Sample(len(batch.items), batch.longest, took_s))
         self._metrics.batch_seconds.labels(batch.model).observe(took_s)
-        self._metrics.batch_tokens.labels(batch.model).observe(batch.padded_tokens)
+        self._metrics.batch_tokens.labels(batch.model).observe(padded_tokens)
         self._metrics.tokens.labels(batch.model, "text").inc(batch.tokens)
-        self._metrics.tokens.labels(batch.model, "padding").inc(batch.padded_tokens - batch.tokens)
+        self._metrics.tokens.labels(batch.model, "padding").inc(padded_tokens - batch.tokens)
         return rows
 
     def _deliver(self, batch: Batch, rows: Sequence[Row]) -> None:
@@ -251,15 +253,20 @@ class Batcher:
             caller.settle(DeadlineExceeded("the deadline would pass before the work is done"))
 
     def _warm_up(self, model: Model) -> CostModel:
-        samples = []
-        largest = (max(1, self._limits.max_tokens // 256), 256)
-        for rows, tokens in (*_WARM_UP_SHAPES, largest):
-            batch = [model.example(tokens)] * rows
-            model.run(batch)
+        return CostModel(
+            [
+                Sample(rows, tokens, min(self._time(model, rows, tokens)))
+                for rows, tokens in _WARM_UP_SHAPES
+            ]
+        )
+
+    def _time(self, model: Model, rows: int, tokens: int) -> Iterator[float]:
+        batch = [model.example(tokens)] * rows
+        model.run(batch)  # allocates
+        for _ in range(_WARM_UP_RUNS):
             started = self._clock()
             model.run(batch)
-            samples.append((rows * tokens, self._clock() - started))
-        return CostModel(samples)
+            yield self._clock() - started
 
 
 def _usable(rows: NDArray[np.float32]) -> list[Row]:

@@ -1,6 +1,7 @@
 """Predict how long a batch takes. No clock, no I/O."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,37 +9,56 @@ import numpy as np
 _NEWEST = 0.1
 
 
-class CostModel:
-    """Seconds as a function of padded tokens: (fixed + per token) * a correction kept current.
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One batch that ran: its rows, the tokens that each was padded to, its seconds."""
 
-    The line is fitted once, at warm-up, from batches of known sizes; from then on every batch moves
-    the correction alone, so that uniform traffic cannot unlearn the line.
+    rows: int
+    tokens: int
+    seconds: float
+
+
+class CostModel:
+    """A batch costs a fixed part, and for every row what its padded length costs.
+
+    A row costs a share for each token and one for each pair of them (attention). The three numbers
+    are fitted once, at warm-up; from then on every batch moves one correction of the whole, so that
+    uniform traffic cannot unlearn the shape.
     """
 
-    def __init__(self, samples: Sequence[tuple[int, float]]) -> None:
-        """Fit (padded tokens, seconds) samples of at least two sizes."""
-        tokens, seconds = np.array(samples, np.float64).T
-        per_token, fixed = np.polyfit(tokens, seconds, 1)
-        if fixed < 0 or per_token <= 0:
-            fixed, per_token = 0.0, float(seconds.sum() / tokens.sum())
-        self._fixed_s = float(fixed)
-        self._per_token_s = float(per_token)
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        """Fit samples of at least three shapes, all errors counted relative to their size."""
+        seconds = np.array([each.seconds for each in samples])
+        features = np.array(
+            [(1, each.rows * each.tokens, each.rows * each.tokens**2) for each in samples],
+            np.float64,
+        )
+        weighted = features / seconds[:, None]
+        shares = np.zeros(3)
+        for used in ([0, 1, 2], [0, 1], [1]):  # noise may call for less than nothing of a part
+            shares[:] = 0
+            shares[used] = np.linalg.lstsq(weighted[:, used], np.ones(len(samples)))[0]
+            if (shares >= 0).all():
+                break
+        # Starting a batch is never free: an eighth of the smallest one was measured at the least.
+        self._fixed_s = max(float(shares[0]), float(seconds.min()) / 8)
+        self._token_s, self._square_s = float(shares[1]), float(shares[2])
         self._correction = 1.0
 
     @property
-    def per_token_s(self) -> float:
-        """Seconds that one more token costs in a batch that runs anyway."""
-        return self._per_token_s * self._correction
+    def fixed_s(self) -> float:
+        """Seconds that one more batch costs, whatever is in it."""
+        return self._fixed_s * self._correction
 
-    @property
-    def tokens_worth_a_batch(self) -> float:
-        """Tokens that cost as much as starting one more batch."""
-        return self._fixed_s / self._per_token_s
+    def row_s(self, tokens: int) -> float:
+        """Seconds that one more row of that padded length costs in a batch that runs anyway."""
+        return (self._token_s * tokens + self._square_s * tokens**2) * self._correction
 
-    def predict_s(self, padded_tokens: int) -> float:
-        return (self._fixed_s + self._per_token_s * padded_tokens) * self._correction
+    def batch_s(self, rows: int, tokens: int) -> float:
+        """Seconds of a batch of rows padded to that length."""
+        return self.fixed_s + rows * self.row_s(tokens)
 
-    def observe(self, padded_tokens: int, seconds: float) -> None:
+    def observe(self, batch: Sample) -> None:
         """Learn from a batch that ran."""
-        uncorrected = self._fixed_s + self._per_token_s * padded_tokens
-        self._correction += _NEWEST * (seconds / uncorrected - self._correction)
+        predicted_s = self.batch_s(batch.rows, batch.tokens) / self._correction
+        self._correction += _NEWEST * (batch.seconds / predicted_s - self._correction)

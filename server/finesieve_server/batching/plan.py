@@ -26,13 +26,12 @@ class Priority(Enum):
 
 
 class Cost(Protocol):
-    """What a batch of one model takes."""
+    """What a batch of one model takes: a fixed part, and a part for every padded row."""
 
     @property
-    def per_token_s(self) -> float: ...
-    @property
-    def tokens_worth_a_batch(self) -> float: ...
-    def predict_s(self, padded_tokens: int) -> float: ...
+    def fixed_s(self) -> float: ...
+    def row_s(self, tokens: int) -> float: ...
+    def batch_s(self, rows: int, tokens: int) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class Job:
     # May be answered with some items undone; otherwise all or nothing.
     partial: bool = False
     waiting: dict[int, "Item"] = field(default_factory=dict, init=False)  # by position, in order
-    waiting_tokens: int = field(default=0, init=False)
+    waiting_s: float = field(default=0.0, init=False)  # what they take at the least
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +69,7 @@ class Item:
     job: Job
     index: int
     tokens: int
+    row_s: float  # predicted when it arrived
     arrival: int  # counts all items, so that equal lengths go first come, first served
 
     @property
@@ -89,8 +89,8 @@ class Batch:
         return sum(item.tokens for item in self.items)
 
     @property
-    def padded_tokens(self) -> int:
-        return len(self.items) * max(item.tokens for item in self.items)
+    def longest(self) -> int:
+        return max(item.tokens for item in self.items)
 
 
 class WaitingWork:
@@ -102,22 +102,21 @@ class WaitingWork:
         self._jobs: dict[Job, None] = {}  # in order of arrival
         self._by_length: dict[str, list[Item]] = {model: [] for model in costs}
         self._arrivals = count()
-
-    @property
-    def tokens(self) -> int:
-        return sum(job.waiting_tokens for job in self._jobs)
+        self.tokens = 0
 
     @property
     def work_s(self) -> float:
         """Seconds that the waiting work takes at the least."""
-        return sum(job.waiting_tokens * self._costs[job.model].per_token_s for job in self._jobs)
+        return sum(job.waiting_s for job in self._jobs)
 
     def add(self, job: Job) -> None:
+        cost = self._costs[job.model]
         for index, tokens in enumerate(job.lengths):
-            item = Item(job, index, tokens, next(self._arrivals))
+            item = Item(job, index, tokens, cost.row_s(tokens), next(self._arrivals))
             job.waiting[index] = item
+            job.waiting_s += item.row_s
+            self.tokens += tokens
             insort(self._by_length[job.model], item, key=_place)
-        job.waiting_tokens = sum(job.lengths)
         self._jobs[job] = None
 
     def remove(self, job: Job) -> None:
@@ -155,15 +154,16 @@ class WaitingWork:
         return job.deadline + (self._limits.bulk_patience_s if bulk else 0.0)
 
     def _least_s(self, job: Job) -> float:
-        cost = self._costs[job.model]
         if job.partial:
-            return cost.predict_s(next(iter(job.waiting.values())).tokens)
-        return job.waiting_tokens * cost.per_token_s
+            following = next(iter(job.waiting.values()))
+            return self._costs[job.model].batch_s(1, following.tokens)
+        return job.waiting_s
 
     def _take(self, item: Item) -> None:
         job = item.job
         del job.waiting[item.index]
-        job.waiting_tokens -= item.tokens
+        job.waiting_s -= item.row_s
+        self.tokens -= item.tokens
         if not job.waiting:
             del self._jobs[job]
         items = self._by_length[job.model]
@@ -198,9 +198,9 @@ class _Growing:
             longer = items[above] if above < len(items) else None
             # The neighbour that brings less padding goes first.
             item = min(
-                (each for each in (shorter, longer) if each), key=self._padding, default=None
+                (each for each in (shorter, longer) if each), key=self._padding_s, default=None
             )
-            if item is None or self._padding(item) > self._cost.tokens_worth_a_batch:
+            if item is None or self._padding_s(item) > self._cost.fixed_s:
                 break
             if item is shorter:
                 below -= 1
@@ -215,19 +215,18 @@ class _Growing:
         self._longest = max(self._longest, item.tokens)
         self._due = min(self._due, item.job.deadline)
 
-    def _padding(self, item: Item) -> int:
-        """Padded positions that this item would bring, in its own row and in the others."""
-        if item.tokens > self._longest:
-            return (item.tokens - self._longest) * len(self.items)
-        return self._longest - item.tokens
+    def _padding_s(self, item: Item) -> float:
+        """Seconds of padding that this item would bring, to its own row or to the others."""
+        difference_s = self._cost.row_s(item.tokens) - self._cost.row_s(self._longest)
+        return -difference_s if difference_s < 0 else difference_s * len(self.items)
 
     def _fits(self, tokens: int, deadline: float) -> bool:
-        padded = max(self._longest, tokens) * (len(self.items) + 1)
-        predicted_s = self._cost.predict_s(padded)
+        rows, longest = len(self.items) + 1, max(self._longest, tokens)
+        batch_s = self._cost.batch_s(rows, longest)
         return (
-            padded <= self._limits.max_tokens
-            and predicted_s <= self._limits.max_s
-            and self._now + predicted_s <= min(self._due, deadline)
+            rows * longest <= self._limits.max_tokens
+            and batch_s <= self._limits.max_s
+            and self._now + batch_s <= min(self._due, deadline)
         )
 
 

@@ -213,7 +213,7 @@ def _judge(index: int, pairs: Pairs, rows: Sequence[Row], model: CrossEncoder) -
     failure = pairs.failure or next((row for row in rows if isinstance(row, ModelFailure)), None)
     if failure is not None:
         return Ranked(index, ScoreStatus.FAILED, failure=failure)
-    logits = [float(row) for row in rows if isinstance(row, np.ndarray | np.floating)]
+    logits = [float(row) for row in rows if isinstance(row, np.float32)]
     if len(logits) < len(rows):  # a score of some chunks would depend on when, not on what
         return Ranked(index, ScoreStatus.DEADLINE)
     best = int(np.argmax(logits))

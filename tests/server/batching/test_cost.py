@@ -1,56 +1,61 @@
 """What a batch is predicted to cost."""
 
+import random
+
 import pytest
 
-from finesieve_server.batching.cost import CostModel
+from finesieve_server.batching.cost import CostModel, Sample
 
-FIXED_S, PER_TOKEN_S = 0.002, 0.0001
+SHAPES = ((1, 16), (4, 16), (1, 64), (4, 64), (1, 128), (4, 128), (1, 256))
 
 
-def line(tokens: int) -> float:
-    return FIXED_S + PER_TOKEN_S * tokens
+def truth(rows: int, tokens: int) -> float:
+    return 0.001 + rows * (0.0001 * tokens + 0.0000002 * tokens**2)
 
 
 def fitted() -> CostModel:
-    return CostModel([(tokens, line(tokens)) for tokens in (16, 128, 512, 2048)])
+    return CostModel([Sample(*shape, truth(*shape)) for shape in SHAPES])
 
 
-def test_the_line_that_warm_up_saw_is_predicted() -> None:
+def test_the_shape_that_warm_up_saw_is_predicted() -> None:
     cost = fitted()
 
-    assert cost.predict_s(1000) == pytest.approx(line(1000))
-    assert cost.per_token_s == pytest.approx(PER_TOKEN_S)
-    assert cost.tokens_worth_a_batch == pytest.approx(FIXED_S / PER_TOKEN_S)
+    assert cost.batch_s(8, 512) == pytest.approx(truth(8, 512))
+    assert cost.fixed_s == pytest.approx(0.001)
+    assert cost.row_s(100) == pytest.approx(truth(1, 100) - 0.001)
 
 
 def test_a_device_that_became_twice_as_slow_is_believed_after_some_batches() -> None:
     cost = fitted()
 
     for _ in range(50):
-        cost.observe(1024, 2 * line(1024))
+        cost.observe(Sample(4, 100, 2 * truth(4, 100)))
 
-    assert cost.predict_s(100) == pytest.approx(2 * line(100), rel=0.02)
+    assert cost.batch_s(1, 300) == pytest.approx(2 * truth(1, 300), rel=0.02)
 
 
 def test_one_odd_batch_hardly_moves_the_prediction() -> None:
     cost = fitted()
 
-    cost.observe(1024, 3 * line(1024))
+    cost.observe(Sample(4, 100, 3 * truth(4, 100)))
 
-    assert cost.predict_s(1024) < 1.3 * line(1024)
+    assert cost.batch_s(4, 100) < 1.3 * truth(4, 100)
 
 
-def test_batches_of_one_size_do_not_unlearn_the_line() -> None:
+def test_batches_of_one_shape_do_not_unlearn_the_others() -> None:
     cost = fitted()
 
     for _ in range(1000):
-        cost.observe(512, line(512))
+        cost.observe(Sample(4, 64, truth(4, 64)))
 
-    assert cost.predict_s(2048) == pytest.approx(line(2048))
+    assert cost.batch_s(2, 512) == pytest.approx(truth(2, 512))
 
 
-def test_noise_that_makes_small_batches_look_dear_gives_no_negative_price() -> None:
-    cost = CostModel([(16, 0.5), (128, 0.01), (2048, 0.2)])
+@pytest.mark.parametrize("seed", range(50))
+def test_however_noisy_the_warm_up_nothing_is_free_and_more_costs_more(seed: int) -> None:
+    chance = random.Random(seed)
+    cost = CostModel([Sample(*shape, truth(*shape) * chance.uniform(1, 5)) for shape in SHAPES])
 
-    assert cost.per_token_s > 0
-    assert 0 <= cost.predict_s(0) < cost.predict_s(1) < cost.predict_s(5000)
+    assert cost.fixed_s > 0
+    assert 0 < cost.row_s(1) < cost.row_s(2) < cost.row_s(512)
+    assert cost.batch_s(1, 64) < cost.batch_s(2, 64)

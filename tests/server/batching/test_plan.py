@@ -13,15 +13,13 @@ NEVER = 1e9
 class Line:
     """A device that takes 1 s a batch and 0.1 s a token."""
 
-    per_token_s: float = 0.1
     fixed_s: float = 1.0
 
-    @property
-    def tokens_worth_a_batch(self) -> float:
-        return self.fixed_s / self.per_token_s
+    def row_s(self, tokens: int) -> float:
+        return 0.1 * tokens
 
-    def predict_s(self, padded_tokens: int) -> float:
-        return self.fixed_s + self.per_token_s * padded_tokens
+    def batch_s(self, rows: int, tokens: int) -> float:
+        return self.fixed_s + rows * self.row_s(tokens)
 
 
 def waiting(*jobs: Job, max_tokens: int = 1000, max_s: float = NEVER) -> WaitingWork:
@@ -74,7 +72,7 @@ def test_a_longer_neighbour_counts_the_padding_it_brings_to_everyone() -> None:
 def test_a_batch_holds_no_more_padded_tokens_than_the_limit() -> None:
     batches = drained(waiting(job(*range(50, 60)), max_tokens=200))
 
-    assert all(batch.padded_tokens <= 200 for batch in batches)
+    assert all(len(batch.items) * batch.longest <= 200 for batch in batches)
     assert sum(len(batch.items) for batch in batches) == 10
 
 
@@ -184,7 +182,7 @@ def test_an_item_does_not_join_a_batch_that_would_end_after_its_deadline() -> No
 
     assert first is not None
     assert tight in [item.job for item in first.items]
-    assert 1.0 + 0.1 * first.padded_tokens <= 10.0
+    assert Line().batch_s(len(first.items), first.longest) <= 10.0
 
 
 def test_a_cancelled_job_leaves_at_once_and_its_mates_stay() -> None:
@@ -215,7 +213,7 @@ def test_mixed_lengths_pad_little(callers: int) -> None:
     ]
     batches = drained(waiting(*jobs, max_tokens=2048))
 
-    padded = sum(batch.padded_tokens for batch in batches)
+    padded = sum(len(batch.items) * batch.longest for batch in batches)
     real = sum(batch.tokens for batch in batches)
 
     assert real == sum(sum(each.lengths) for each in jobs)
