@@ -36,14 +36,16 @@ class Probes:
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         check: Handler = grpc.unary_unary_rpc_method_handler(
-            _one(self._health.Check), response_serializer=Message.SerializeToString
+            _one(self._health.Check),
+            response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
         )
         watch: Handler = grpc.unary_stream_rpc_method_handler(
-            _one(self._health.Watch), response_serializer=Message.SerializeToString
+            _one(self._health.Watch),
+            response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
         )
         reflect: Handler = grpc.stream_stream_rpc_method_handler(
             _many(self._reflection.ServerReflectionInfo),
-            response_serializer=Message.SerializeToString,
+            response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
         )
         return [
             grpc.method_handlers_generic_handler(

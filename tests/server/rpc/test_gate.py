@@ -251,7 +251,7 @@ async def test_the_callers_deadline_reaches_the_stages() -> None:
         await it.wire.call(RERANK, EMPTY, timeout=7)
         await it.wire.call(RERANK, EMPTY)
 
-    assert 6 < seen[0] <= 7
+    assert 6 < seen[0] < 7.1  # gRPC rounds deadlines to some milliseconds
     assert 29 < seen[1] <= 30
 
 
@@ -281,6 +281,13 @@ class ExpiredContext:
         raise grpc.aio.AbortError
 
 
+class ArrivingCall:
+    """What gRPC knows of a call before it has a handler."""
+
+    method = RERANK
+    invocation_metadata: tuple[tuple[str, str | bytes], ...] = ()
+
+
 async def test_a_call_that_expired_on_its_way_is_refused_unread() -> None:
     metrics = Metrics()
     admission = Admission(1, metrics.calls_in_flight)
@@ -289,11 +296,7 @@ async def test_a_call_that_expired_on_its_way_is_refused_unread() -> None:
     gate.add(DESCRIPTOR, Servicer(answer_at_once))
     context = ExpiredContext()
 
-    class Details:
-        method = RERANK
-        invocation_metadata = ()
-
-    handler: Any = gate.service(Details())
+    handler: Any = gate.service(ArrivingCall())
     with pytest.raises(grpc.aio.AbortError):
         await handler.stream_unary(None, context)
 

@@ -83,7 +83,8 @@ class Wire:
     def start(self, path: str, request: Message | bytes, **options: Any) -> Any:
         """Start a unary call and return it."""
         content = request if isinstance(request, bytes) else request.SerializeToString()
-        return self._channel.unary_unary(path)(content, **options)
+        unary: Any = self._channel.unary_unary(path)
+        return unary(content, **options)
 
     async def call(self, path: str, request: Message | bytes, **options: Any) -> Outcome:
         """Return how a unary call ended."""
