@@ -14,8 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from finesieve_client import Client
 
 COMMAND = Path(sys.executable).parent / "finesieve-server"
 HOST = "127.0.0.1"
@@ -34,7 +33,7 @@ class ServerProcess:
         self.log_path = log_path
         self.port = 0
         self.metrics_port = 0
-        self._was_killed = False
+        self._end_is_known = False  # killed on purpose, or raised already
         command = [str(COMMAND), "--data-dir", str(data_dir), "--host", HOST]
         command += ["--port", "0", "--metrics-port", "0"]  # any free ones
         with log_path.open("wb") as log:
@@ -57,13 +56,10 @@ class ServerProcess:
     def wait_until_serving(self, timeout_s: float = 60.0) -> Self:
         """Return once health says SERVING; raises ServerProcessError if the process ends first."""
         give_up = time.monotonic() + timeout_s
-        while not self._read_port():
+        while not self._read_ready_line():
             self._wait_a_little(give_up)
-        with grpc.insecure_channel(self.address) as channel:
-            health = health_pb2_grpc.HealthStub(channel)
-            request = health_pb2.HealthCheckRequest(service="")
-            while not self._is_serving(health, request):
-                self._wait_a_little(give_up)
+        with Client(self.address) as client:
+            client.wait_ready(give_up - time.monotonic())
         return self
 
     def stop(self, timeout_s: float = 30.0) -> int:
@@ -78,7 +74,7 @@ class ServerProcess:
 
     def kill(self) -> int:
         """End the server at once, as a crash would (SIGKILL); return its exit code."""
-        self._was_killed = True
+        self._end_is_known = True
         self._process.kill()
         return self._process.wait()
 
@@ -92,30 +88,21 @@ class ServerProcess:
         traceback: TracebackType | None,
     ) -> None:
         exit_code = self.stop()
-        if exit_code != 0 and not self._was_killed and exception is None:
+        if exit_code != 0 and not self._end_is_known and exception is None:
             raise self._error(f"ended with exit code {exit_code}")
 
-    def _read_port(self) -> int:
+    def _read_ready_line(self) -> bool:
         for line in self.log_path.read_text(encoding="utf-8", errors="replace").splitlines():
             if '"ready"' not in line:
                 continue
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError:  # a line half written
+            except json.JSONDecodeError:  # half written, or not a line of ours
                 continue
             if record.get("event") == "ready":
                 self.port = int(record["port"])
-                self.metrics_port = int(record.get("metrics_port", 0))
-        return self.port
-
-    def _is_serving(
-        self, health: health_pb2_grpc.HealthStub, request: health_pb2.HealthCheckRequest
-    ) -> bool:
-        try:
-            answer = health.Check(request, timeout=5, wait_for_ready=True)
-        except grpc.RpcError:
-            return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+                self.metrics_port = int(record["metrics_port"])
+        return self.port > 0
 
     def _wait_a_little(self, give_up: float) -> None:
         try:
@@ -125,6 +112,7 @@ class ServerProcess:
                 self.kill()
                 raise self._error("was not serving in time") from None
         else:
+            self._end_is_known = True
             raise self._error(f"ended with exit code {exit_code} before it served")
 
     def _error(self, what_happened: str) -> ServerProcessError:

@@ -18,10 +18,11 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
-# Tests, tools, tables and toys: nobody looks here for an answer. `posix` is documented as `os`.
+# Tests, tools, tables, toys and what Python 3.12 dropped: nobody looks here for an answer.
+# `posix` is documented as `os`.
 LEFT_OUT = frozenset(
     {
-        *("antigravity", "encodings", "idlelib", "lib2to3", "posix"),
+        *("antigravity", "distutils", "encodings", "idlelib", "lib2to3", "posix"),
         *("pydoc_data", "test", "tests", "this", "turtledemo"),
     }
 )
