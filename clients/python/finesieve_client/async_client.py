@@ -19,6 +19,7 @@ from finesieve_client.contract import Method, Page, Request, Response
 from finesieve_client.errors import error_of_call
 from finesieve_client.filters import Condition
 from finesieve_client.options import View
+from finesieve_client.stream_end import StreamEnd
 
 Arguments = ParamSpec("Arguments")
 
@@ -183,11 +184,13 @@ class AsyncClient:
             response_deserializer=method.response.FromString,
         )
         answers = rpc(aiter(source), timeout=timeout_s, metadata=self._metadata)
+        end = StreamEnd()
+        answers.add_done_callback(end)
         try:
             async for answer in answers:
                 yield answer
         except grpc.RpcError as error:
-            raise error_of_call(error) from error
+            raise end.error from error
         finally:
             answers.cancel()
         source.check()

@@ -135,20 +135,27 @@ KINDS: Mapping[grpc.StatusCode, type[FinesieveError]] = {
 }
 CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
+Trailers = Iterable[tuple[str, str | bytes]]
 Detail = TypeVar("Detail", bound=Message)
 
 
 def error_of_call(error: grpc.RpcError) -> FinesieveError:
     """Translate what gRPC raises, from the synchronous or the asynchronous channel."""
-    code = error.code()
-    pairs = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
-    trailers = dict(pairs)
+    trailers = cast("Trailers", error.trailing_metadata() or ())
+    return error_of_status(error.code(), error.details(), trailers)
+
+
+def error_of_status(
+    code: grpc.StatusCode, message: str | None, trailing_metadata: Trailers
+) -> FinesieveError:
+    """Translate the status of a call, with what its trailing metadata tells beside it."""
+    trailers = dict(trailing_metadata)
     status = _status(trailers.get(DETAILS_KEY, b""))
     info = _detail(status, error_details_pb2.ErrorInfo)
     retry = _detail(status, error_details_pb2.RetryInfo)
     request_id = _detail(status, error_details_pb2.RequestInfo).request_id
     return KINDS.get(code, FinesieveError)(
-        error.details() or "",
+        message or "",
         code=code,
         reason=info.reason,
         violations=[

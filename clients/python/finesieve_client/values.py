@@ -6,10 +6,9 @@ form for is refused here.
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import NULL_VALUE, ListValue, Struct, Value
 
 EXACT_INTEGERS = 2**53
@@ -49,15 +48,30 @@ def value_message(value: Any, path: str) -> Value:
 
 def plain_values(struct: Struct) -> dict[str, Any]:
     """Return a message's fields as plain values; whole numbers come back as int."""
-    plain: dict[str, Any] = MessageToDict(struct)
-    return plain
+    return {key: _plain(value) for key, value in struct.fields.items()}
+
+
+def _plain(value: Value) -> Any:
+    match value.WhichOneof("kind"):
+        case "struct_value":
+            return plain_values(value.struct_value)
+        case "list_value":
+            return [_plain(element) for element in value.list_value.values]
+        case "number_value":
+            number = value.number_value
+            return int(number) if number.is_integer() else number
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return value.bool_value
+    return None
 
 
 def _double(value: Real, path: str) -> float:
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{path} is {value}; a number is finite")
-    if abs(number) > EXACT_INTEGERS and not isinstance(value, float):
+    if isinstance(value, Integral) and abs(int(value)) > EXACT_INTEGERS:
         raise ValueError(
             f"{path} is {value}; a number is a double, exact to 2^53: write it as a string"
         )
