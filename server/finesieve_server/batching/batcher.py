@@ -161,7 +161,7 @@ class Batcher:
         if not work.partial and now + alone_s > work.deadline:
             raise DeadlineTooShort(alone_s, work.deadline - now)
         with self._changed:
-            ahead_s = self._waiting.work_s
+            ahead_s = self._waiting.ahead_s(job)
             if self._waiting.tokens >= self._max_waiting_tokens:
                 raise Overloaded("the queue is full", retry_after_s=ahead_s / 2)
             if not work.partial and now + ahead_s + alone_s > work.deadline:

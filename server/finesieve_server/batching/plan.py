@@ -6,16 +6,19 @@ The rule, whole:
 2. The most urgent job leads: earliest deadline first, bulk work counted as due later.
 3. Its longest item starts the batch, and the nearest lengths of any job of that model join, each
    as long as its padding costs less than a batch of its own would.
-4. A job that may be answered in part, and that all the waiting work would make late, gives its
-   items in its own order instead, so that what is scored by its deadline is its best part.
+4. A job that may be answered in part, and may not be done in time, gives its items in its own
+   order instead, so that what is scored by its deadline is its best part.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import count
 from typing import Protocol
+
+# Predictions leave out padding, later arrivals and a slower device: twice as long must be in time.
+_CAUTION = 2.0
 
 
 class Priority(Enum):
@@ -104,10 +107,10 @@ class WaitingWork:
         self._arrivals = count()
         self.tokens = 0
 
-    @property
-    def work_s(self) -> float:
-        """Seconds that the waiting work takes at the least."""
-        return sum(job.waiting_s for job in self._jobs)
+    def ahead_s(self, job: Job) -> float:
+        """Seconds, at the least, of the work that goes before this job, waiting itself or not."""
+        urgency = self._urgency(job)
+        return sum(each.waiting_s for each in self._jobs if self._urgency(each) <= urgency)
 
     def add(self, job: Job) -> None:
         cost = self._costs[job.model]
@@ -138,13 +141,13 @@ class WaitingWork:
         """Remove and return what goes next, or None where nothing waits."""
         if not self._jobs:
             return None
-        leader = min(self._jobs, key=self._urgency)
-        all_done = now + self.work_s
+        by_urgency = sorted(self._jobs, key=self._urgency)
+        leader, hurried = by_urgency[0], _hurried(by_urgency, now)
         growing = _Growing(self._costs[leader.model], self._limits, now)
-        if leader.partial and leader.deadline < all_done:
+        if leader in hurried:
             growing.join_in_order(leader.waiting.values())
         else:
-            growing.join_of_like_length(leader, self._by_length[leader.model], all_done)
+            growing.join_of_like_length(leader, self._by_length[leader.model], hurried)
         for item in growing.items:
             self._take(item)
         return Batch(leader.model, growing.items)
@@ -187,7 +190,9 @@ class _Growing:
                 break
             self._add(item)
 
-    def join_of_like_length(self, leader: Job, items: Sequence[Item], all_done: float) -> None:
+    def join_of_like_length(
+        self, leader: Job, items: Sequence[Item], hurried: Container[Job]
+    ) -> None:
         """Take the leader's longest item and its neighbours among `items`, sorted by length."""
         first = max(leader.waiting.values(), key=_place)
         self._add(first)
@@ -206,8 +211,7 @@ class _Growing:
                 below -= 1
             else:
                 above += 1
-            goes_in_order = item.job.partial and item.job.deadline < all_done
-            if not goes_in_order and self._fits(item.tokens, item.job.deadline):
+            if item.job not in hurried and self._fits(item.tokens, item.job.deadline):
                 self._add(item)
 
     def _add(self, item: Item) -> None:
@@ -228,6 +232,17 @@ class _Growing:
             and batch_s <= self._limits.max_s
             and self._now + batch_s <= min(self._due, deadline)
         )
+
+
+def _hurried(by_urgency: Sequence[Job], now: float) -> set[Job]:
+    """Return the partial jobs that may not be done in time if all goes by urgency."""
+    hurried = set()
+    work_s = 0.0
+    for job in by_urgency:
+        work_s += job.waiting_s
+        if job.partial and now + _CAUTION * work_s > job.deadline:
+            hurried.add(job)
+    return hurried
 
 
 def _place(item: Item) -> tuple[int, int]:

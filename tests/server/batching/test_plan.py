@@ -42,6 +42,7 @@ def drained(work: WaitingWork, now: float = 0.0) -> list[Batch]:
     batches = []
     while (batch := work.take_batch(now)) is not None:
         batches.append(batch)
+        now += Line().batch_s(len(batch.items), batch.longest)
     return batches
 
 
@@ -158,19 +159,19 @@ def test_a_hurried_partial_job_is_worked_in_its_own_order() -> None:
 
 
 def test_a_partial_job_with_time_enough_is_batched_by_length() -> None:
-    work = waiting(job(20, 90, 20, 90, deadline=50.0, partial=True))
+    work = waiting(job(20, 90, 20, 90, deadline=60.0, partial=True))
 
     assert [lengths(batch) for batch in drained(work)] == [[90, 90], [20, 20]]
 
 
 def test_others_do_not_pull_items_of_a_hurried_partial_job_out_of_order() -> None:
-    hurried = job(80, 50, deadline=12.0, partial=True)
+    hurried = job(40, 50, deadline=20.0, partial=True)
     work = waiting(job(50, deadline=11.0), hurried)
 
     first, second, *_ = drained(work)
 
     assert lengths(first) == [50]
-    assert [(item.job, item.index) for item in second.items] == [(hurried, 0)]
+    assert [(item.job, item.index) for item in second.items] == [(hurried, 0), (hurried, 1)]
 
 
 def test_an_item_does_not_join_a_batch_that_would_end_after_its_deadline() -> None:
@@ -183,6 +184,15 @@ def test_an_item_does_not_join_a_batch_that_would_end_after_its_deadline() -> No
     assert first is not None
     assert tight in [item.job for item in first.items]
     assert Line().batch_s(len(first.items), first.longest) <= 10.0
+
+
+def test_bulk_work_is_not_ahead_of_an_interactive_job_that_is_due_sooner() -> None:
+    bulk = job(*[100] * 50, deadline=60.0, priority=Priority.BULK)
+    urgent, patient = job(10, deadline=30.0), job(20, deadline=40.0)
+    work = waiting(bulk, urgent)
+
+    assert work.ahead_s(patient) == pytest.approx(1.0)
+    assert work.ahead_s(job(10, deadline=90.0)) == pytest.approx(501.0)
 
 
 def test_a_cancelled_job_leaves_at_once_and_its_mates_stay() -> None:

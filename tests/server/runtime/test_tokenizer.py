@@ -87,9 +87,9 @@ def test_special_tokens_in_a_text_are_plain_text(
 
 def test_offsets_count_characters_not_bytes(tmp_path: Path) -> None:
     tokenizer = Tokenizer(bert(tmp_path))
-    text = "ấ sieve 𝒳 first"
+    text = "ấ sieve 😀 first"
 
     ids, offsets = tokenizer.encode_with_offsets(text)
 
     assert len(ids) == len(offsets)
-    assert [text[start:end] for start, end in offsets] == ["ấ", "sieve", "𝒳", "first"]
+    assert [text[start:end] for start, end in offsets] == ["ấ", "sieve", "😀", "first"]

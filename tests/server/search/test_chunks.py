@@ -1,5 +1,7 @@
 """How a long passage is cut."""
 
+from itertools import pairwise
+
 import pytest
 
 from finesieve_server.search.chunks import Chunk, cut
@@ -18,7 +20,7 @@ def test_chunks_cover_every_token_and_overlap(num_tokens: int, size: int) -> Non
     assert chunks[0].start == 0
     assert chunks[-1].end == num_tokens
     assert all(chunk.end - chunk.start <= size for chunk in chunks)
-    for before, after in zip(chunks, chunks[1:], strict=False):
+    for before, after in pairwise(chunks):
         assert before.start < after.start <= before.end
         if size >= 4:
             assert after.start < before.end
