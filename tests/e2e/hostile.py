@@ -1,0 +1,101 @@
+"""Make requests as an attacker would: random bytes, broken messages, whole ones of odd values."""
+
+import math
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+TEXTS = (
+    "",
+    " ",
+    "\x00",
+    "a",
+    "eels",
+    "docs",
+    "nobody",
+    "[SEP] [CLS]",
+    "'; DROP TABLE passages; --",
+    "../../etc/passwd",
+    "\u202e\U0010ffff\ufffe",
+    "e\u0301" * 300,
+    "\U0001f468\u200d" * 200,
+    "x" * 9_000,
+    "x" * 70_000,
+    "a.b.c." * 100,
+    "%s%n{0}",
+)
+NUMBERS = (0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 3.4e38, -3.4e38, math.nan, math.inf, -math.inf)
+DOUBLES = (*NUMBERS, 1e308, 2.0**53 + 1)
+UNSIGNED = (0, 1, 2, 10, 99, 4_096, 4_097, 2**31, 2**32 - 1)
+ENUMS = (0, 1, 2, 3, 4, 5, 99, -1, 2**31 - 1)
+MAX_DEPTH = 6
+
+
+def hostile_bytes(random: Random, request: Descriptor) -> bytes:
+    """Return bytes for a method that takes this message."""
+    way = random.randrange(4)
+    if way == 0:
+        return random.randbytes(random.randrange(200))
+    content = hostile_message(random, request).SerializeToString()
+    if way == 1:
+        return content[: random.randrange(len(content) + 1)]
+    if way == 2 and content:
+        at = random.randrange(len(content))
+        return content[:at] + random.randbytes(1) + content[at + 1 :]
+    return content
+
+
+def hostile_message(random: Random, kind: Descriptor, depth: int = 0) -> Message:
+    """Return a well-formed message, any of whose fields may hold anything that fits it."""
+    message = GetMessageClass(kind)()
+    for field in kind.fields:
+        if random.random() < 0.3:
+            continue
+        if field.message_type is not None and depth >= MAX_DEPTH:
+            continue
+        set_field(random, message, field, depth)
+    return message
+
+
+def set_field(random: Random, message: Any, field: FieldDescriptor, depth: int) -> None:
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        values = getattr(message, field.name)
+        value_type = field.message_type.fields_by_name["value"].message_type
+        assert value_type is not None, "Struct's is the only map of the contract"
+        for _ in range(random.randrange(3)):
+            values[random.choice(TEXTS)].CopyFrom(hostile_message(random, value_type, depth + 1))
+    elif field.is_repeated:
+        count = random.choice((0, 1, 2, 3, 384, 1_001) if depth < 2 else (0, 1, 2))
+        if field.message_type is not None:
+            elements = [
+                hostile_message(random, field.message_type, depth + 1) for _ in range(min(count, 3))
+            ]
+            getattr(message, field.name).extend(elements * (count // max(1, len(elements))))
+        else:
+            getattr(message, field.name).extend(VALUES[field.type](random) for _ in range(count))
+    elif field.message_type is not None:
+        inner = hostile_message(random, field.message_type, depth + 1)
+        getattr(message, field.name).CopyFrom(inner)
+    else:
+        setattr(message, field.name, VALUES[field.type](random))
+
+
+def _one_of(values: tuple[Any, ...]) -> Callable[[Random], Any]:
+    return lambda random: random.choice(values)
+
+
+VALUES: dict[int, Callable[[Random], Any]] = {
+    FieldDescriptor.TYPE_STRING: _one_of(TEXTS),
+    FieldDescriptor.TYPE_FLOAT: _one_of(NUMBERS),
+    FieldDescriptor.TYPE_DOUBLE: _one_of(DOUBLES),
+    FieldDescriptor.TYPE_UINT32: _one_of(UNSIGNED),
+    FieldDescriptor.TYPE_UINT64: _one_of(UNSIGNED),
+    FieldDescriptor.TYPE_INT32: _one_of(ENUMS),
+    FieldDescriptor.TYPE_INT64: _one_of(ENUMS),
+    FieldDescriptor.TYPE_ENUM: _one_of(ENUMS),
+    FieldDescriptor.TYPE_BOOL: _one_of((True, False)),
+}

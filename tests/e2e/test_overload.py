@@ -1,0 +1,140 @@
+"""More work than there is time or room for, a damaged store, a server that stops."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import grpc
+
+from demo.server_process import ServerProcess
+from finesieve.v1 import (
+    passages_pb2,
+    retrieval_pb2,
+)
+from tests.conftest import StartServer
+from tests.e2e.requests import (
+    CREATE,
+    GET_COLLECTION,
+    RERANK,
+    RETRIEVE,
+    TEXTS,
+    UPSERT,
+    rerank,
+    values,
+)
+from tests.server.rpc.wire import Outcome, Wire
+
+
+async def test_a_full_server_refuses_the_surplus_and_says_when_to_come_back(
+    start_server: StartServer,
+) -> None:
+    server = start_server("--max-calls", "2")
+    request = rerank("query", *[f"{text} {at}" * 40 for at in range(20) for text in TEXTS])
+    async with Wire(server.address) as wire:
+        outcomes = await asyncio.gather(*(wire.call(RERANK, request) for _ in range(12)))
+
+    refused = [outcome for outcome in outcomes if not outcome.ok]
+    assert refused
+    assert len(outcomes) - len(refused) >= 2
+    assert {each.code for each in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert {each.reason for each in refused} == {"OVERLOADED"}
+    for each in refused:
+        assert each.detail("RetryInfo").retry_delay.ToMilliseconds() > 0
+        assert int(each.trailers["grpc-retry-pushback-ms"]) > 0
+
+
+async def test_a_full_queue_refuses_the_surplus_and_says_when_to_come_back(
+    start_server: StartServer,
+) -> None:
+    server = start_server("--max-queue-tokens", "6000")
+    request = rerank("query", *[f"{text} {at}" * 10 for at in range(10) for text in TEXTS])
+    async with Wire(server.address) as wire:
+        outcomes = await asyncio.gather(*(wire.call(RERANK, request) for _ in range(8)))
+
+    refused = [outcome for outcome in outcomes if not outcome.ok]
+    assert 0 < len(refused) < len(outcomes)
+    assert {each.reason for each in refused} == {"OVERLOADED"}
+    for each in refused:
+        assert each.detail("RetryInfo").retry_delay.ToMilliseconds() > 0
+        assert int(each.trailers["grpc-retry-pushback-ms"]) > 0
+
+
+async def test_a_deadline_that_nobody_could_keep_is_refused_at_once(wire: Wire) -> None:
+    request = rerank("query", *["many words in a row " * 100] * 1_000)
+    started = time.monotonic()
+
+    outcome = await wire.call(RERANK, request, timeout=4)
+
+    assert outcome.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert outcome.reason == "DEADLINE_TOO_SHORT"
+    assert float(outcome.detail("ErrorInfo").metadata["estimate_ms"]) > 4_000
+    assert time.monotonic() - started < 3.5
+
+
+async def test_a_damaged_store_answers_data_loss_and_the_others_serve(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    data_dir = tmp_path / "data"
+    first = start_server("--models", "none", data_dir=data_dir)
+    async with Wire(first.address) as wire:
+        stores = []
+        for name in ("broken", "whole"):
+            create = retrieval_pb2.CreateCollectionRequest(
+                name=name, caller_embeds=True, dimension=2
+            )
+            await wire.ask(CREATE, create, retrieval_pb2.CreateCollectionResponse)
+            stores.append(set(data_dir.glob("collections/*/store.db")))
+            passage = passages_pb2.Passage(id="a", text="a", embedding=values(1.0, size=2))
+            await wire.ask(
+                UPSERT,
+                retrieval_pb2.UpsertPassagesRequest(collection=name, passages=[passage]),
+                retrieval_pb2.UpsertPassagesResponse,
+            )
+    first.stop()
+    [store] = stores[0]
+    with store.open("r+b") as file:
+        file.write(b"no database any more" * 100)
+
+    second = start_server("--models", "none", data_dir=data_dir)
+    async with Wire(second.address) as wire:
+
+        async def retrieve(name: str) -> Outcome:
+            request = retrieval_pb2.RetrieveRequest(collection=name, embedding=values(1.0, size=2))
+            return await wire.call(RETRIEVE, request)
+
+        broken = await retrieve("broken")
+        whole = await retrieve("whole")
+        described = await wire.ask(
+            GET_COLLECTION,
+            retrieval_pb2.GetCollectionRequest(name="broken"),
+            retrieval_pb2.GetCollectionResponse,
+        )
+
+    assert (broken.code, broken.reason) == (grpc.StatusCode.DATA_LOSS, "DATA_LOSS")
+    assert described.collection.state == passages_pb2.COLLECTION_STATE_DAMAGED
+    assert whole.ok
+
+
+async def test_a_stopping_server_answers_who_is_inside(start_server: StartServer) -> None:
+    server = start_server()
+    request = rerank("query", *["many words in a row " * 50] * 60)
+    async with Wire(server.address) as wire:
+        inside = [asyncio.create_task(wire.call(RERANK, request)) for _ in range(3)]
+        while not await in_flight(server):  # noqa: ASYNC110 - another process counts them
+            await asyncio.sleep(0)
+        stopped = asyncio.create_task(asyncio.to_thread(server.stop))
+        outcomes = await asyncio.gather(*inside)
+        late = await wire.call(RERANK, request)
+
+    assert all(outcome.ok for outcome in outcomes), outcomes
+    assert late.code is grpc.StatusCode.UNAVAILABLE
+    assert await stopped == 0
+
+
+async def in_flight(server: ServerProcess) -> bool:
+    """Return whether three calls are inside, by the metrics' word."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.metrics_port)
+    writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+    page = await reader.read()
+    writer.close()
+    return b"finesieve_calls_in_flight 3.0" in page
