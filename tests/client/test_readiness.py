@@ -67,12 +67,12 @@ async def test_waiting_ends_when_the_server_serves_for_asyncio_too() -> None:
 
 
 async def test_a_server_that_never_serves_ends_the_wait_in_time() -> None:
-    with serving(Loading()) as server:
-        with (
-            Client(server.target) as client,
-            pytest.raises(DeadlineExceeded, match=r"not ready within 0\.3 s"),
-        ):
-            client.wait_ready(0.3)
+    with (
+        serving(Loading()) as server,
+        Client(server.target) as client,
+        pytest.raises(DeadlineExceeded, match=r"not ready within 0\.3 s"),
+    ):
+        client.wait_ready(0.3)
     with serving(Loading()) as server:
         async with AsyncClient(server.target) as async_client:
             with pytest.raises(DeadlineExceeded, match=r"not ready within 0\.3 s"):

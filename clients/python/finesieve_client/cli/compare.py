@@ -7,7 +7,7 @@ from rich.text import Text
 
 from finesieve.v1.results_pb2 import Hit
 from finesieve_client.cli import query as ask
-from finesieve_client.cli.hits import moved_text, score_text, snippet, title_of
+from finesieve_client.cli.hits import heading, moved_text, score_text, snippet
 from finesieve_client.cli.plain import plain
 from finesieve_client.cli.session import Session, with_session
 from finesieve_client.cli.terminal import milliseconds, one_line, out, say, write_json
@@ -56,7 +56,7 @@ def draw(comparison: Comparison) -> RenderableType:
         _table(comparison),
         Text(),
         _summary(comparison),
-        _time_bar(comparison),
+        _time(comparison),
     )
 
 
@@ -84,7 +84,7 @@ def _table(comparison: Comparison) -> Table:
     table.add_column("score", justify="right")
     table.add_column("goes to", justify="right")
     table.add_column("│", style="dim")
-    table.add_column("reranked", ratio=1)
+    table.add_column("both stages", ratio=1)
     table.add_column("moved", justify="right")
     table.add_column("prob.", justify="right")
     rows = zip(comparison.first_stage, comparison.second_stage, strict=True)
@@ -97,7 +97,7 @@ def _table(comparison: Comparison) -> Table:
             Text(f"{before.retrieval_score:.3f}", "dim"),
             Text(f"→ {before.rank}", "red" if lost else "dim"),
             "│\n│",
-            _passage(after, "bold bright_green" if new else "bold"),
+            _passage(after, "bold green" if new else "bold"),
             moved_text(after, new=new),
             score_text(after),
         )
@@ -106,7 +106,7 @@ def _table(comparison: Comparison) -> Table:
 
 def _passage(hit: Hit, style: str) -> Text:
     """Return title and text, one line each, cut at the column's end."""
-    lines = Text.assemble((title_of(hit.passage), style), "\n", (snippet(hit), "dim italic"))
+    lines = Text.assemble(heading(hit.passage, style), "\n", (snippet(hit), "dim"))
     lines.no_wrap = True
     lines.overflow = "ellipsis"
     return lines
@@ -115,17 +115,20 @@ def _passage(hit: Hit, style: str) -> Text:
 def _summary(comparison: Comparison) -> Text:
     best = comparison.hits[0]
     first = "stayed first" if best.retrieval_rank == 1 else f"was at {best.retrieval_rank}"
-    partial = "  ·  the deadline left some unscored" if comparison.partial else ""
-    return Text.assemble(
+    num_new = comparison.num_new
+    summary = Text.assemble(
         (f"{len(comparison.hits)} candidates", "bold"),
         f" from {comparison.collection}  ·  the best hit {first}  ·  ",
-        (f"{comparison.num_new} new", "bold bright_green" if comparison.num_new else "dim"),
-        f" among the best {comparison.top_n}{partial}",
+        (f"{num_new} new", "bold green" if num_new else "dim"),
+        f" among the best {comparison.top_n}",
     )
+    if comparison.partial:
+        summary.append("  ·  the deadline left some unscored", "yellow")
+    return summary
 
 
-def _time_bar(comparison: Comparison) -> Text:
-    """Return a bar of where the time went, with a legend; "other" is the rest of the call."""
+def _time(comparison: Comparison) -> Text:
+    """Return a bar of where the time went and, below it, each stage's; "other" is the rest."""
     timings = comparison.timings
     stages = {
         "embed": timings.embed_us,
@@ -134,12 +137,10 @@ def _time_bar(comparison: Comparison) -> Text:
     }
     stages["other"] = max(0, timings.total_us - sum(stages.values()))
     total = max(1, sum(stages.values()))
-    bar = Text()
+    bar, legend = Text(), Text()
     for stage, spent_us in stages.items():
         bar.append("━" * round(BAR_WIDTH * spent_us / total), STAGE_COLOURS[stage])
-    for stage, spent_us in stages.items():
-        bar.append(f"  {stage} ", STAGE_COLOURS[stage])
-        bar.append(milliseconds(spent_us))
-    bar.append(f"  total {milliseconds(timings.total_us)}", "bold")
-    bar.append(f"  ({comparison.usage.tokens:,} tokens)", "dim")
-    return bar
+        legend.append(f"{stage} ", STAGE_COLOURS[stage]).append(f"{milliseconds(spent_us)}   ")
+    bar.append(f"  {milliseconds(timings.total_us)}", "bold")
+    bar.append(f"  {comparison.usage.tokens:,} tokens reranked", "dim")
+    return bar + Text("\n") + legend

@@ -114,21 +114,25 @@ async def rank_all(
 def show(evaluation: Evaluation) -> None:
     """Write what each arm is worth, with its distance from the first stage, and the latencies."""
     quality = evaluation.quality
-    table = plain_table("", *(f">{name}" for name in MEASURES))
+    table = plain_table("", *MEASURES)
     for arm, values in quality.items():
         cells = [_value(values[name], quality[FIRST_STAGE][name]) for name in MEASURES]
         table.add_row(Text(arm, "bold"), *cells)
     latency = plain_table("", ">p50", ">p95")
     for stage, took in evaluation.latency.items():
-        latency.add_row(stage, f"{took.p50_ms:.1f} ms", f"{took.p95_ms:.1f} ms")
-    out().print(table, Text(), latency, Text(), sep="\n", end="")
+        latency.add_row(stage, f"{took.p50_ms:,.1f} ms", f"{took.p95_ms:,.1f} ms")
+    out().print(table)
+    out().print()
+    out().print(latency)
     if evaluation.unscored:
         say(f"{evaluation.unscored:,} candidates could not be scored; they count as ranked last")
 
 
 def _value(value: float, first_stage: float) -> Text:
+    """Return a value with its distance from the first stage's, where there is one to see."""
     difference = value - first_stage
     if abs(difference) < 0.0005:
-        return Text(f"{value:.3f}       ")
-    colour = "green" if difference > 0 else "red"
-    return Text.assemble(f"{value:.3f} ", (f"{difference:+.3f}", colour))
+        return Text(f"{value:.3f}")
+    return Text.assemble(
+        f"{value:.3f} ", (f"{difference:+.3f}", "green" if difference > 0 else "red")
+    )

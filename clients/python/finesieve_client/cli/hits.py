@@ -1,4 +1,4 @@
-"""How a hit looks: its title, the words that matter, and how far reranking moved it."""
+"""How a hit looks: its title, its text, its score, and how far reranking moved it."""
 
 from rich.text import Text
 
@@ -8,9 +8,12 @@ from finesieve_client.cli.terminal import one_line
 from finesieve_client.comparison import moved
 
 
-def title_of(passage: Passage) -> str:
-    """Return a passage's title, or its id where it has none."""
-    return one_line(passage.title or passage.id)
+def heading(passage: Passage, style: str = "bold") -> Text:
+    """Return a passage's title, and its id where the title does not begin with that."""
+    title, passage_id = one_line(passage.title), one_line(passage.id)
+    if title.startswith(passage_id):
+        return Text(title, style)
+    return Text.assemble((title, style), (f"  {passage_id}" if title else passage_id, "dim"))
 
 
 def snippet(hit: Hit, characters: int = 300) -> str:
@@ -25,7 +28,7 @@ def moved_text(hit: Hit, *, new: bool = False) -> Text:
     """Return how many places reranking moved a hit, as an arrow and a number."""
     places = moved(hit)
     if new:
-        return Text(f"new ▲{places}", "bold bright_green")
+        return Text(f"new ▲{places}", "bold green")
     if places > 0:
         return Text(f"▲{places}", "green")
     if places < 0:

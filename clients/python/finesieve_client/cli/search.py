@@ -9,7 +9,7 @@ from rich.text import Text
 from finesieve.v1.results_pb2 import Hit
 from finesieve.v1.search_pb2 import SearchResponse
 from finesieve_client.cli import query as ask
-from finesieve_client.cli.hits import moved_text, score_text, snippet, title_of
+from finesieve_client.cli.hits import heading, moved_text, score_text, snippet
 from finesieve_client.cli.plain import plain
 from finesieve_client.cli.session import Session, with_session
 from finesieve_client.cli.terminal import milliseconds, out, say, write_json
@@ -54,13 +54,11 @@ def search(
 
 def show(hit: Hit, *, reranked: bool) -> None:
     """Write one hit: its rank, title and score in a line, below it the words that matter."""
-    heading = Text.assemble(
-        (f"{hit.rank:>3}  ", "dim"), (title_of(hit.passage), "bold"), "  ", score_text(hit)
-    )
+    rank = Text(f"{hit.rank:>3}  ", "dim")
+    line = Text("  ").join([heading(hit.passage), score_text(hit)])
     if reranked:
-        heading.append_text(Text("  "))
-        heading.append_text(moved_text(hit))
-    out().print(heading)
+        line.append("  ").append_text(moved_text(hit))
+    out().print(rank + line)
     out().print(Padding(Text(snippet(hit), "dim"), (0, 0, 1, 5)))
 
 

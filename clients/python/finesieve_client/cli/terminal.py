@@ -49,11 +49,9 @@ def one_line(text: str) -> str:
 
 
 def milliseconds(microseconds: float) -> str:
-    """Return a duration for people: three digits that matter."""
+    """Return a duration for people, with three digits that matter."""
     value = microseconds / 1e3
-    return (
-        f"{value:.2f} ms" if value < 10 else f"{value:.1f} ms" if value < 100 else f"{value:.0f} ms"
-    )
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
 def plain_table(*columns: str) -> "Table":
