@@ -33,6 +33,7 @@ DOUBLES = (*NUMBERS, 1e308, 2.0**53 + 1)
 UNSIGNED = (0, 1, 2, 10, 99, 4_096, 4_097, 2**31, 2**32 - 1)
 ENUMS = (0, 1, 2, 3, 4, 5, 99, -1, 2**31 - 1)
 MAX_DEPTH = 6
+MAX_BYTES = 8 * 1024 * 1024
 
 
 def hostile_bytes(random: Random, request: Descriptor) -> bytes:
@@ -40,7 +41,7 @@ def hostile_bytes(random: Random, request: Descriptor) -> bytes:
     way = random.randrange(4)
     if way == 0:
         return random.randbytes(random.randrange(200))
-    content = hostile_message(random, request).SerializeToString()
+    content = hostile_message(random, request).SerializeToString()[:MAX_BYTES]
     if way == 1:
         return content[: random.randrange(len(content) + 1)]
     if way == 2 and content:

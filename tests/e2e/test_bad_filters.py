@@ -78,7 +78,7 @@ async def test_a_filter_that_is_none_is_refused_and_deletes_nothing(
         outcome = await wire.call(path, request, metadata=(("x-request-id", request_id),))
         assert outcome.code is grpc.StatusCode.INVALID_ARGUMENT, outcome
         assert outcome.fields[0].startswith("filter")
-        assert logged_call(server, request_id)["total_us"] < 50_000
+        assert logged_call(server, request_id)["total_us"] < 150_000
     assert await passage_count(wire) == len(TEXTS)
 
 

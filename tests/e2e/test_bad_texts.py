@@ -94,7 +94,7 @@ async def test_an_oversized_text_is_refused_before_it_is_tokenized(
         outcome = await wire.call(path, request, metadata=(("x-request-id", request_id),))
         assert_invalid(outcome, "TOO_LONG", field)
         # Tokenizing it would take 200 ms and more.
-        assert logged_call(server, request_id)["total_us"] < 50_000
+        assert logged_call(server, request_id)["total_us"] < 150_000
 
 
 async def test_an_oversized_document_is_refused_before_it_is_tokenized(
@@ -108,7 +108,8 @@ async def test_an_oversized_document_is_refused_before_it_is_tokenized(
     )
 
     assert {each.failure.reason for each in answer.results} == {"TOO_LONG"}
-    assert logged_call(server, request_id)["total_us"] < 50_000
+    # 11 MB to receive; tokenizing it would take 2 s and more.
+    assert logged_call(server, request_id)["total_us"] < 500_000
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ async def test_a_full_server_refuses_the_surplus_and_says_when_to_come_back(
     start_server: StartServer,
 ) -> None:
     server = start_server("--max-calls", "2")
-    request = rerank("query", *[f"{text} {at}" * 40 for at in range(20) for text in TEXTS])
+    request = rerank("query", *[f"{text} {at}" * 20 for at in range(10) for text in TEXTS])
     async with Wire(server.address) as wire:
         outcomes = await asyncio.gather(*(wire.call(RERANK, request) for _ in range(12)))
 
@@ -117,7 +117,7 @@ async def test_a_damaged_store_answers_data_loss_and_the_others_serve(
 
 async def test_a_stopping_server_answers_who_is_inside(start_server: StartServer) -> None:
     server = start_server()
-    request = rerank("query", *["many words in a row " * 50] * 60)
+    request = rerank("query", *["many words in a row " * 50] * 20)
     async with Wire(server.address) as wire:
         inside = [asyncio.create_task(wire.call(RERANK, request)) for _ in range(3)]
         while not await in_flight(server):  # noqa: ASYNC110 - another process counts them
