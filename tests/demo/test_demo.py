@@ -10,7 +10,7 @@ from demo.stdlib_corpus import write_corpus
 from demo.steps import Steps
 from finesieve_client import Comparison
 
-MODULES = ("sched", "shutil", "subprocess", "tempfile", "threading")
+MODULES = ("calendar", "getpass", "glob", "random", "sched", "shutil", "threading")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def shown() -> StringIO:
 @pytest.fixture(scope="module")
 def comparisons(server: ServerProcess, corpus: Path, shown: StringIO) -> list[Comparison]:
     index(server.address, corpus, len(corpus.read_text(encoding="utf-8").splitlines()))
-    return ask(Console(file=shown, width=160), server.address)
+    return ask(Console(file=shown, width=200), server.address)
 
 
 def test_a_second_run_embeds_nothing_again(
@@ -60,7 +60,7 @@ def test_copying_a_folder_is_answered_by_shutil(comparisons: list[Comparison]) -
 
 
 def test_the_summary_has_a_line_for_every_question(comparisons: list[Comparison]) -> None:
-    console = Console(file=StringIO(), width=160, record=True)
+    console = Console(file=StringIO(), width=200, record=True)
 
     console.print(what_changed(comparisons))
 
