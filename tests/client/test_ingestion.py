@@ -219,6 +219,20 @@ async def test_a_server_that_asks_for_patience_gets_it() -> None:
     assert len(store.sent) == 7
 
 
+@pytest.mark.parametrize(
+    "code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED], ids=lambda code: code.name
+)
+async def test_a_server_that_restarts_in_the_middle_is_waited_for(code: grpc.StatusCode) -> None:
+    refusals = iter(range(5))  # more than the four tries of the channel itself
+
+    def restarting(_: UpsertPassagesRequest, context: grpc.ServicerContext) -> None:
+        if next(refusals, None) is not None:
+            pushback = [("grpc-retry-pushback-ms", "1")]
+            refuse(context, code, "stopping", retry_after(0.001), metadata=pushback)
+
+    assert await Store(restarting).take(numbered(3)) == Outcome(inserted=3)
+
+
 async def test_a_full_disk_ends_the_run_with_what_the_server_said() -> None:
     def full(_: UpsertPassagesRequest, context: grpc.ServicerContext) -> None:
         info = error_details_pb2.ErrorInfo(reason="STORAGE_FULL")

@@ -8,14 +8,17 @@ one ended, and a run after an edit sends the edited rows.
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import grpc
+
 from finesieve.v1.passages_pb2 import Passage
-from finesieve.v1.retrieval_pb2 import UpsertPassagesResponse
 from finesieve_client.async_client import AsyncClient
+from finesieve_client.contract import Response
 from finesieve_client.errors import (
     DeadlineExceeded,
+    FinesieveError,
     InvalidArgument,
     ResourceExhausted,
     Unavailable,
@@ -25,7 +28,7 @@ from finesieve_client.rows import BadRow, Row
 BATCH_ROWS = 64
 BATCH_BYTES = 2 * 1024 * 1024  # well under the 4 MiB that gRPC takes by default
 CALLS_AT_ONCE = 2
-PATIENCE_S = 120.0  # without any batch stored, before a server that has no room is given up
+PATIENCE_S = 60.0  # with a server that has no room or is away, since it last answered
 PAUSE_S = 1.0  # where the server names no delay of its own
 
 _POSITION = re.compile(r"passages\[(\d+)\]")
@@ -104,7 +107,7 @@ class Writer:
         self._client = client
         self._collection = collection
         self._resuming = resuming
-        self._last_stored_s = time.monotonic()
+        self._last_answer_s = time.monotonic()
 
     async def write(self, batch: Sequence[Row | BadRow]) -> Outcome:
         """Store what of a batch is good and not there yet."""
@@ -120,11 +123,12 @@ class Writer:
     async def _changed(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Return the rows that the collection does not have, or has with other content."""
         embedded = any(row.passage.HasField("embedding") for row in rows)
+        ids = [row.passage.id for row in rows]
         try:
-            answer = await self._client.get_passages(
-                self._collection,
-                [row.passage.id for row in rows],
-                view="with_embedding" if embedded else "full",
+            answer = await self._patiently(
+                lambda: self._client.get_passages(
+                    self._collection, ids, view="with_embedding" if embedded else "full"
+                )
             )
         except (InvalidArgument, ResourceExhausted):
             return rows  # an id that cannot be, or no room for the answer: the write will say
@@ -135,8 +139,11 @@ class Writer:
         """Store rows; those that the server refuses come back as bad, the others are stored."""
         if not rows:
             return Outcome()
+        passages = [row.passage for row in rows]
         try:
-            answer = await self._upsert(rows)
+            answer = await self._patiently(
+                lambda: self._client.upsert_passages(self._collection, passages)
+            )
         except InvalidArgument as error:
             refused = _refused(rows, error)
             if not refused:
@@ -148,28 +155,36 @@ class Writer:
             if len(rows) == 1:
                 raise
             return await self._store_halves(rows)
-        self._last_stored_s = time.monotonic()
         return Outcome(inserted=answer.inserted, updated=answer.updated)
 
     async def _store_halves(self, rows: Sequence[Row]) -> Outcome:
         half = len(rows) // 2
         return await self._store(rows[:half]) + await self._store(rows[half:])
 
-    async def _upsert(self, rows: Sequence[Row]) -> UpsertPassagesResponse:
-        """Store rows in one call, made again for as long as the server asks for patience.
+    async def _patiently(self, call: Callable[[], Awaitable[Response]]) -> Response:
+        """Make a call, again and again for as long as the server has no room or is away.
 
         The channel has tried four times already when an error comes here.
         """
         while True:
             try:
-                return await self._client.upsert_passages(
-                    self._collection, [row.passage for row in rows]
-                )
-            except (ResourceExhausted, Unavailable) as error:
-                final = isinstance(error, ResourceExhausted) and error.retry_delay_s is None
-                if final or time.monotonic() - self._last_stored_s > PATIENCE_S:
+                answer = await call()
+            except FinesieveError as error:
+                waited_s = time.monotonic() - self._last_answer_s
+                if not _is_passing(error) or waited_s > PATIENCE_S:
                     raise
                 await asyncio.sleep(error.retry_delay_s or PAUSE_S)
+            else:
+                self._last_answer_s = time.monotonic()
+                return answer
+
+
+def _is_passing(error: FinesieveError) -> bool:
+    """Tell whether the same call may be answered later."""
+    if isinstance(error, ResourceExhausted):
+        return error.retry_delay_s is not None
+    # We cancel nothing, so CANCELLED is a server that stopped in the middle of the call.
+    return isinstance(error, Unavailable) or error.code is grpc.StatusCode.CANCELLED
 
 
 def _refused(rows: Sequence[Row], error: InvalidArgument) -> dict[int, str]:

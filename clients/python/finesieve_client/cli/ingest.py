@@ -63,7 +63,8 @@ class Load:
         try:
             asyncio.run(self._run(session, embedding_model))
         except (KeyboardInterrupt, FinesieveError):
-            say(f"{self.summary()}; the same command goes on from there")
+            if self.total.rows:
+                say(f"{self.summary()}; the same command goes on from there")
             raise
         say(self.summary())
 
