@@ -32,6 +32,9 @@ NUMBERS = (0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 3.4e38, -3.4e38, math.nan, math.inf
 DOUBLES = (*NUMBERS, 1e308, 2.0**53 + 1)
 UNSIGNED = (0, 1, 2, 10, 99, 4_096, 4_097, 2**31, 2**32 - 1)
 ENUMS = (0, 1, 2, 3, 4, 5, 99, -1, 2**31 - 1)
+LIST_SIZES = (0, 1, 2, 3, 1_001)  # one more than the server takes
+VECTOR_SIZES = (0, 1, 383, 384, 10_000)
+FLOATS = (FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_DOUBLE)
 MAX_DEPTH = 6
 MAX_BYTES = 8 * 1024 * 1024
 
@@ -70,14 +73,14 @@ def set_field(random: Random, message: Any, field: FieldDescriptor, depth: int) 
         for _ in range(random.randrange(3)):
             values[random.choice(TEXTS)].CopyFrom(hostile_message(random, value_type, depth + 1))
     elif field.is_repeated:
-        count = random.choice((0, 1, 2, 3, 384, 1_001) if depth < 2 else (0, 1, 2))
+        count = random.choice(VECTOR_SIZES if field.type in FLOATS else LIST_SIZES)
+        count = min(count, 3) if depth > 1 and field.type not in FLOATS else count
+        values = getattr(message, field.name)
         if field.message_type is not None:
-            elements = [
-                hostile_message(random, field.message_type, depth + 1) for _ in range(min(count, 3))
-            ]
-            getattr(message, field.name).extend(elements * (count // max(1, len(elements))))
+            few = [hostile_message(random, field.message_type, depth + 1) for _ in range(3)]
+            values.extend((few * (1 + count // 3))[:count])
         else:
-            getattr(message, field.name).extend(VALUES[field.type](random) for _ in range(count))
+            values.extend(VALUES[field.type](random) for _ in range(count))
     elif field.message_type is not None:
         inner = hostile_message(random, field.message_type, depth + 1)
         getattr(message, field.name).CopyFrom(inner)
