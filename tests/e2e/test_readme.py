@@ -1,0 +1,82 @@
+"""What the README tells a stranger to type works as it stands there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from demo.server_process import ServerProcess
+from tests.conftest import StartServer
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def code_below(heading: str, language: str) -> str:
+    section = README.partition(f"\n{heading}\n")[2]
+    block = re.search(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    assert block is not None, f"the README has no {language} below {heading!r}"
+    return block.group(1)
+
+
+@pytest.fixture
+def server(start_server: StartServer) -> ServerProcess:
+    return start_server()
+
+
+def test_the_commands_in_the_terminal(server: ServerProcess, tmp_path: Path) -> None:
+    commands = code_below("From the terminal:", "console")
+    environment = {
+        **os.environ,
+        "FINESIEVE_SERVER": server.address,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "3 passages stored" in done.stderr
+    assert "shutil.copytree" in done.stdout
+
+
+def test_the_first_python_program(server: ServerProcess) -> None:
+    program = code_below("From Python:", "python").replace("localhost:50051", server.address)
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1 shutil.copytree ")
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_every_link_inside_the_repository_leads_somewhere() -> None:
+    pages = [*ROOT.glob("[A-Z]*.md"), *ROOT.glob("docs/**/*.md")]
+
+    broken = [
+        f"{page.name}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / link).exists()
+    ]
+
+    assert broken == []
+
+
+def test_every_make_target_named_in_the_readme_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    named = set(re.findall(r"make ([a-z-]+)", README))
+
+    assert named - targets == set()
