@@ -113,6 +113,7 @@ def show_one(session: Session, collection: dict[str, Any]) -> None:
     if session.as_json:
         write_json(collection)
         return
+    hnsw = collection.get("hnsw", {})
     table = plain_table("", "")
     table.show_header = False
     for label, value in (
@@ -121,13 +122,10 @@ def show_one(session: Session, collection: dict[str, Any]) -> None:
         ("embedded by", embedder(collection)),
         ("dimension", str(collection["dimension"])),
         ("distance", collection["distance"]),
-        (
-            "hnsw",
-            ", ".join(f"{option} {count}" for option, count in collection["hnsw"].items()),
-        ),
+        ("hnsw", ", ".join(f"{option} {count}" for option, count in hnsw.items())),
         ("state", collection["state"]),
-        ("created", collection["create_time"]),
-        ("updated", collection["update_time"]),
+        ("created", collection.get("create_time", "")),
+        ("updated", collection.get("update_time", "")),
     ):
         table.add_row(Text(label, "dim"), Text(value))
     out().print(table)

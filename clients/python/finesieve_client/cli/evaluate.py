@@ -1,7 +1,6 @@
 """`finesieve evaluate`: what each stage is worth on a labelled set, through a running server."""
 
 import asyncio
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -61,8 +60,7 @@ def evaluate(
 
     The corpus is stored in a collection of its own first, unless it is there already.
     """
-    if importlib.util.find_spec("ir_measures") is None:
-        raise ValueError("evaluate needs ir-measures: pip install 'finesieve[evaluate]'")
+    require_measures()
     labelled = read_folder(folder)
     extent = measure(str(labelled.corpus))
     name = collection or collection_name(labelled.name, extent.sha256)
@@ -86,6 +84,14 @@ def evaluate(
             f"{evaluation.num_queries:,} queries of {labelled.name} ({extent.rows:,} passages), "
             f"{retrieve_k} candidates each, {calls_at_once} queries at a time"
         )
+
+
+def require_measures() -> None:
+    """Raise ValueError where the measures are not installed; they come with an extra."""
+    try:
+        import ir_measures  # noqa: F401
+    except ImportError as error:
+        raise ValueError("evaluate needs ir-measures: pip install 'finesieve[evaluate]'") from error
 
 
 async def fill(client: AsyncClient, collection: str, corpus: Path, num_rows: int) -> None:

@@ -1,6 +1,7 @@
 """`finesieve ingest`: store a file's passages in a collection."""
 
 import asyncio
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -91,7 +92,7 @@ class Load:
             "inserted": self.total.inserted,
             "updated": self.total.updated,
             "unchanged": self.total.unchanged,
-            "bad": [{"line": row.line, "reason": row.reason} for row in self.total.bad],
+            "bad": [asdict(row) for row in sorted(self.total.bad, key=lambda row: row.line)],
             "ignored_fields": sorted(self.total.ignored),
         }
 

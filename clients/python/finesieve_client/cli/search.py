@@ -64,7 +64,8 @@ def show(hit: Hit, *, reranked: bool) -> None:
 
 def summary(answer: SearchResponse, collection: str) -> str:
     """Return how many hits there are and what they took."""
-    counted = f"{len(answer.hits)} hits" if answer.hits else "nothing found"
+    count = len(answer.hits)
+    counted = "nothing found" if not count else "1 hit" if count == 1 else f"{count} hits"
     partial = "; the deadline left some candidates unscored" if answer.partial else ""
     cut = "; the query was too long and was cut" if answer.query_truncated else ""
     took = milliseconds(answer.timings.total_us)

@@ -4,13 +4,11 @@ import json
 import re
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 # Control characters command a terminal, and the last group turns the reading direction round.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -40,7 +38,8 @@ def complain(problem: str) -> None:
 
 def write_json(value: Any) -> None:
     """Write one JSON document to standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
 
 
 def one_line(text: str) -> str:
@@ -54,10 +53,8 @@ def milliseconds(microseconds: float) -> str:
     return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
-def plain_table(*columns: str) -> "Table":
+def plain_table(*columns: str) -> Table:
     """Return a table without lines; a column whose name begins with ">" is right-aligned."""
-    from rich.table import Table
-
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 3, 0, 0))
     for column in columns:
         right = column.startswith(">")

@@ -1,0 +1,150 @@
+import math
+from collections.abc import Mapping
+
+import grpc
+import pytest
+
+from finesieve.v1.rerank_pb2 import RerankRequest, RerankResponse, RerankResult
+from finesieve.v1.results_pb2 import Hit, Score
+from finesieve.v1.retrieval_pb2 import RetrieveRequest, RetrieveResponse
+from finesieve_client import AsyncClient, passage
+from finesieve_client.evaluation import (
+    BOTH,
+    CROSS_ENCODER,
+    FIRST_STAGE,
+    RERANK,
+    RETRIEVE,
+    Disagreement,
+    Evaluator,
+    Ranking,
+    cross_encoder_order,
+    evaluate,
+    sample,
+)
+from tests.client.scripted_server import Answer, ScriptedServer
+
+LOGITS = {"a": 1.0, "b": 3.0, "c": 2.0}
+
+
+class Server:
+    """Retrieves a, b, c; reranks by LOGITS, or with the first stage's scores to c, b, a."""
+
+    def __init__(self, alone: str = "bca") -> None:
+        self.weights: list[float | None] = []
+        self._alone = alone
+
+    def answers(self) -> Mapping[str, Answer]:
+        return {"Retrieve": self.retrieve, "Rerank": self.rerank}
+
+    def retrieve(self, request: RetrieveRequest, _: grpc.ServicerContext) -> RetrieveResponse:
+        names = "" if request.text == "nothing" else "abc"
+        return RetrieveResponse(hits=[Hit(passage=passage(name, "text")) for name in names])
+
+    def rerank(self, request: RerankRequest, _: grpc.ServicerContext) -> RerankResponse:
+        options = request.options
+        weight = options.first_stage_weight if options.HasField("first_stage_weight") else None
+        self.weights.append(weight)
+        return RerankResponse(
+            results=[
+                RerankResult(index="abc".index(name), id=name, score=Score(logit=LOGITS[name]))
+                for name in (self._alone if weight == 0 else "cba")
+            ]
+        )
+
+
+async def ranked(server: Server, queries: Mapping[str, str]) -> list[Ranking]:
+    with ScriptedServer(server.answers()) as running:
+        async with AsyncClient(running.target) as client:
+            evaluator = Evaluator(client, "docs", 100, {})
+            return [each async for each in evaluator.rank_all(queries, calls_at_once=2)]
+
+
+async def test_one_rerank_gives_the_order_of_the_blend_and_of_the_logits() -> None:
+    (ranking,) = await ranked(Server(), {"q": "question"})
+
+    assert ranking.order == {
+        FIRST_STAGE: ["a", "b", "c"],
+        CROSS_ENCODER: ["b", "c", "a"],
+        BOTH: ["c", "b", "a"],
+    }
+
+
+async def test_the_server_itself_is_asked_for_the_cross_encoder_alone_a_few_times() -> None:
+    server = Server()
+
+    rankings = await ranked(server, {f"q{number}": "question" for number in range(10)})
+
+    assert len(rankings) == 10
+    assert sorted(server.weights, key=str) == [0.0] * 3 + [None] * 10
+
+
+async def test_a_server_whose_order_is_not_that_of_its_logits_ends_the_evaluation() -> None:
+    with pytest.raises(Disagreement, match="at rank 1 the logits put 'b'"):
+        await ranked(Server(alone="abc"), {"q": "question"})
+
+
+async def test_a_query_that_finds_nothing_is_ranked_without_a_rerank() -> None:
+    server = Server()
+
+    (ranking,) = await ranked(server, {"q": "nothing"})
+
+    assert not server.weights
+    assert all(list(order) == [] for order in ranking.order.values())
+
+
+def test_equal_logits_keep_the_first_stages_order_and_unscored_ones_come_last() -> None:
+    results = [
+        RerankResult(index=0, id="unscored"),
+        RerankResult(index=2, id="second", score=Score(logit=-1)),
+        RerankResult(index=1, id="first", score=Score(logit=-1)),
+    ]
+
+    assert [each.id for each in cross_encoder_order(results)] == ["first", "second", "unscored"]
+
+
+def ranking(query_id: str, first: str, alone: str, both: str, seconds: float = 0.1) -> Ranking:
+    order = {FIRST_STAGE: list(first), CROSS_ENCODER: list(alone), BOTH: list(both)}
+    return Ranking(query_id, order, {RETRIEVE: seconds, RERANK: 2 * seconds}, unscored=0)
+
+
+def test_the_measures_are_those_of_the_textbook() -> None:
+    rankings = [ranking("q1", "xya", "xab", "abx"), ranking("q2", "a", "a", "a")]
+    relevant = {"q1": {"a": 2, "b": 1}, "q2": {"a": 1}, "q3": {"a": 1}}
+
+    quality = evaluate(rankings, relevant).quality
+
+    ideal = 2 + 1 / math.log2(3)
+    assert quality[FIRST_STAGE]["RR@10"] == pytest.approx((1 / 3 + 1) / 2)
+    assert quality[FIRST_STAGE]["R@100"] == pytest.approx((1 / 2 + 1) / 2)
+    assert quality[CROSS_ENCODER]["nDCG@10"] == pytest.approx(
+        ((2 / math.log2(3) + 1 / math.log2(4)) / ideal + 1) / 2
+    )
+    assert quality[BOTH] == {"nDCG@10": 1.0, "R@100": 1.0, "RR@10": 1.0}
+
+
+def test_a_query_that_found_nothing_counts_as_nothing() -> None:
+    rankings = [ranking("q1", "", "", ""), ranking("q2", "a", "a", "a")]
+
+    evaluation = evaluate(rankings, {"q1": {"a": 1}, "q2": {"a": 1}})
+
+    assert evaluation.quality[BOTH] == {"nDCG@10": 0.5, "R@100": 0.5, "RR@10": 0.5}
+
+
+def test_the_latencies_are_percentiles_of_each_stage() -> None:
+    rankings = [ranking(f"q{number}", "a", "a", "a", number / 1000) for number in range(1, 101)]
+
+    latency = evaluate(rankings, {f"q{n}": {"a": 1} for n in range(1, 101)}).latency
+
+    assert (latency[RETRIEVE].p50_ms, latency[RETRIEVE].p95_ms) == pytest.approx((50, 95))
+    assert (latency[RERANK].p50_ms, latency[RERANK].p95_ms) == pytest.approx((100, 190))
+
+
+def test_a_sample_is_the_same_for_the_same_seed() -> None:
+    queries = {f"q{number}": str(number) for number in range(100)}
+
+    first, again, other = sample(queries, 10, 1), sample(queries, 10, 1), sample(queries, 10, 2)
+
+    assert first == again
+    assert len(first) == 10
+    assert first != other
+    assert sample(queries, None, 1) == sample(queries, 1000, 1) == queries
