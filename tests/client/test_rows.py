@@ -70,6 +70,9 @@ def test_fields_that_a_passage_does_not_have_are_named() -> None:
         ('{"_id": "a", "text": null}', "has no text"),
         ('{"_id": "a", "text": 5}', "text is a whole number; it must be a string"),
         ('{"_id": true, "text": "x"}', "id is true or false; it must be a string"),
+        ('{"_id": "", "text": "x"}', "id has 0 bytes; 1..256 are allowed"),
+        ('{"_id": "' + "é" * 129 + '", "text": "x"}', "id has 258 bytes; 1..256 are allowed"),
+        ('{"_id": "a\\u0007", "text": "x"}', "id has control characters"),
         ('{"_id": "a", "text": "x", "metadata": []}', "metadata is a list; it must be an object"),
         (
             '{"_id": "a", "text": "x", "ordinal": true}',

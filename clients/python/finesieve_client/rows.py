@@ -6,6 +6,7 @@ A row is BEIR's (`_id`, `title`, `text`, `metadata`) or has the contract's own f
 import gzip
 import hashlib
 import json
+import re
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,17 +20,19 @@ from finesieve_client.passages import passage
 
 GZIP_MAGIC = b"\x1f\x8b"
 STDIN = "-"
+MAX_ID_BYTES = 256  # the contract's, as is that an id has no control characters
+CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f]")
 MAX_PASSAGE_BYTES = 4_000_000  # gRPC takes messages of 4 MiB by default
-TYPES: Mapping[str, tuple[type, ...]] = {
-    "id": (str,),
-    "text": (str,),
-    "title": (str,),
-    "metadata": (dict,),
-    "document_id": (str,),
-    "ordinal": (int,),
-    "parent_id": (str,),
-    "embedding": (list,),
-    "context_only": (bool,),
+KINDS: Mapping[str, type] = {
+    "id": str,
+    "text": str,
+    "title": str,
+    "metadata": dict,
+    "document_id": str,
+    "ordinal": int,
+    "parent_id": str,
+    "embedding": list,
+    "context_only": bool,
 }
 
 
@@ -120,25 +123,39 @@ def parse_object(line: bytes) -> dict[str, Any]:
 def _row(number: int, values: dict[str, Any]) -> Row:
     if "_id" in values:
         values.setdefault("id", values.pop("_id"))
-    if isinstance(values.get("id"), int) and not isinstance(values["id"], bool):
+    if type(values.get("id")) is int:
         values["id"] = str(values["id"])
-    known = {name: values[name] for name in TYPES if values.get(name) is not None}
+    fields = {name: values[name] for name in KINDS if values.get(name) is not None}
+    _check_fields(fields)
+    made = _passage(fields)
+    if made.ByteSize() > MAX_PASSAGE_BYTES:
+        raise ValueError(f"has {made.ByteSize():,} bytes; one request holds {MAX_PASSAGE_BYTES:,}")
+    return Row(number, made, tuple(name for name in values if name not in KINDS))
+
+
+def _check_fields(fields: Mapping[str, Any]) -> None:
     for name in ("id", "text"):
-        if name not in known:
+        if name not in fields:
             raise ValueError(f"has no {name}")
-    for name, value in known.items():
-        if not isinstance(value, TYPES[name]) or (name == "ordinal" and isinstance(value, bool)):
-            expected = " or ".join(_json_name(kind()) for kind in TYPES[name])
-            raise ValueError(f"{name} is {_json_name(value)}; it must be {expected}")
+    for name, value in fields.items():
+        if type(value) is not KINDS[name]:  # exactly: true is an int to isinstance
+            raise ValueError(
+                f"{name} is {_json_name(value)}; it must be {_json_name(KINDS[name]())}"
+            )
+    num_bytes = len(fields["id"].encode("utf-8", "replace"))
+    if not 1 <= num_bytes <= MAX_ID_BYTES:
+        raise ValueError(f"id has {num_bytes} bytes; 1..{MAX_ID_BYTES} are allowed")
+    if CONTROL_CHARACTERS.search(fields["id"]):
+        raise ValueError("id has control characters")
+
+
+def _passage(fields: Mapping[str, Any]) -> Passage:
     try:
-        made = passage(known.pop("id"), known.pop("text"), **known)
+        return passage(**fields)
     except UnicodeEncodeError as error:
         raise ValueError("has half a surrogate pair, which is no character") from error
     except TypeError as error:
         raise ValueError("embedding must be a list of numbers") from error
-    if made.ByteSize() > MAX_PASSAGE_BYTES:
-        raise ValueError(f"has {made.ByteSize():,} bytes; one request holds {MAX_PASSAGE_BYTES:,}")
-    return Row(number, made, tuple(name for name in values if name not in TYPES))
 
 
 def _unzipped(file: BufferedReader, name: str) -> Iterator[bytes]:
