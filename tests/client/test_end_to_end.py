@@ -284,7 +284,7 @@ def test_a_labelled_folder_is_evaluated_and_stored_only_once(
     again = run(server, "evaluate", str(folder))
 
     assert evaluation["num_queries"] == 2
-    assert evaluation["quality"]["both"] == {"nDCG@10": 1.0, "R@100": 1.0, "RR@10": 1.0}
+    assert evaluation["quality"]["both"] == {"nDCG@10": 1.0, "recall@100": 1.0, "MRR@10": 1.0}
     assert set(evaluation["quality"]) == {"first stage", "cross-encoder", "both"}
     assert evaluation["latency"]["rerank"]["p95_ms"] > 0
     assert "has all 10 passages already" in again.stderr

@@ -114,12 +114,12 @@ def test_the_measures_are_those_of_the_textbook() -> None:
     quality = evaluate(rankings, relevant).quality
 
     ideal = 2 + 1 / math.log2(3)
-    assert quality[FIRST_STAGE]["RR@10"] == pytest.approx((1 / 3 + 1) / 2)
-    assert quality[FIRST_STAGE]["R@100"] == pytest.approx((1 / 2 + 1) / 2)
+    assert quality[FIRST_STAGE]["MRR@10"] == pytest.approx((1 / 3 + 1) / 2)
+    assert quality[FIRST_STAGE]["recall@100"] == pytest.approx((1 / 2 + 1) / 2)
     assert quality[CROSS_ENCODER]["nDCG@10"] == pytest.approx(
         ((2 / math.log2(3) + 1 / math.log2(4)) / ideal + 1) / 2
     )
-    assert quality[BOTH] == {"nDCG@10": 1.0, "R@100": 1.0, "RR@10": 1.0}
+    assert quality[BOTH] == {"nDCG@10": 1.0, "recall@100": 1.0, "MRR@10": 1.0}
 
 
 def test_a_query_that_found_nothing_counts_as_nothing() -> None:
@@ -127,7 +127,7 @@ def test_a_query_that_found_nothing_counts_as_nothing() -> None:
 
     evaluation = evaluate(rankings, {"q1": {"a": 1}, "q2": {"a": 1}})
 
-    assert evaluation.quality[BOTH] == {"nDCG@10": 0.5, "R@100": 0.5, "RR@10": 0.5}
+    assert evaluation.quality[BOTH] == {"nDCG@10": 0.5, "recall@100": 0.5, "MRR@10": 0.5}
 
 
 def test_the_latencies_are_percentiles_of_each_stage() -> None:

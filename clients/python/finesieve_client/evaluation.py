@@ -21,7 +21,7 @@ from finesieve_client.two_stage import document_of
 
 FIRST_STAGE, CROSS_ENCODER, BOTH = ARMS = ("first stage", "cross-encoder", "both")
 RETRIEVE, RERANK = STAGES = ("retrieve", "rerank")
-MEASURES = ("nDCG@10", "R@100", "RR@10")
+MEASURES = {"nDCG@10": "nDCG@10", "recall@100": "R@100", "MRR@10": "RR@10"}  # as ir-measures says
 
 CHECKED_QUERIES = 3
 LOGIT_TOLERANCE = 1e-4  # what the contract promises for one pair's logit across machines
@@ -159,13 +159,13 @@ def evaluate(rankings: Sequence[Ranking], relevant: Mapping[str, Mapping[str, in
     """Return every arm's quality by ir-measures, over the ranked queries alone."""
     import ir_measures
 
-    measures = [ir_measures.parse_measure(name) for name in MEASURES]
+    measures = {name: ir_measures.parse_measure(theirs) for name, theirs in MEASURES.items()}
     judged = {ranking.query_id: dict(relevant[ranking.query_id]) for ranking in rankings}
     quality = {}
     for arm in ARMS:
         run = {ranking.query_id: _scored(ranking.order[arm]) for ranking in rankings}
-        values = ir_measures.calc_aggregate(measures, judged, run)
-        quality[arm] = {str(measure): float(values[measure]) for measure in measures}
+        values = ir_measures.calc_aggregate(measures.values(), judged, run)
+        quality[arm] = {name: float(values[measure]) for name, measure in measures.items()}
     return Evaluation(
         num_queries=len(rankings),
         quality=quality,
