@@ -9,10 +9,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from pathlib import Path
-from threading import Semaphore
+from threading import Event, Semaphore
 from typing import TypeVar
 
 import numpy as np
@@ -20,11 +18,11 @@ import structlog
 from numpy.typing import NDArray
 
 from finesieve_server.errors import CollectionNotFound, DataLoss, FinesieveError, Unavailable
-from finesieve_server.index.engine import Engine
+from finesieve_server.index.directory import Entry
+from finesieve_server.index.engine import Abandoned, Engine
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.records import (
     CollectionInfo,
-    CollectionSpec,
     Embedding,
     Found,
     Passage,
@@ -50,19 +48,18 @@ class Workers:
 class Collection:
     """Passages under one name. The catalog makes and closes it."""
 
-    def __init__(
-        self, spec: CollectionSpec, create_time: datetime, folder: Path, workers: Workers
-    ) -> None:
+    def __init__(self, entry: Entry, workers: Workers) -> None:
         """Open the collection; blocks. A damaged one opens too, and answers DataLoss."""
-        self.spec = spec
-        self.folder = folder
-        self._create_time = create_time
+        self.spec = entry.spec
+        self._create_time = entry.create_time
         self._readers = workers.readers
-        self._writer = ThreadPoolExecutor(1, f"writer-{spec.name}")  # its thread starts when used
+        self._writer = ThreadPoolExecutor(1, f"writer-{entry.spec.name}")
         self._refusal: FinesieveError | None = None
         self._engine: Engine | None = None
         try:
-            self._engine = Engine(folder, spec, self._writer, workers.cores, workers.threads)
+            self._engine = Engine(
+                entry.folder, entry.spec, self._writer, workers.cores, workers.threads
+            )
         except DataLoss as error:
             self._damaged(error)
 
@@ -101,7 +98,7 @@ class Collection:
 
     async def get(self, ids: Sequence[str], view: View) -> list[Passage]:
         """Return passages in the order of the ids; missing ones are left out."""
-        return await self._read(lambda engine: engine.get(ids, view))
+        return await self._read(lambda engine, abandoned: engine.get(ids, view, abandoned))
 
     async def page(
         self, after: str, limit: int, max_bytes: int, filter: Filter | None, view: View
@@ -110,7 +107,9 @@ class Collection:
 
         The page may end early, at about max_bytes; it holds one passage at least if any is left.
         """
-        return await self._read(lambda engine: engine.page(after, limit, max_bytes, filter, view))
+        return await self._read(
+            lambda engine, abandoned: engine.page(after, limit, max_bytes, filter, view, abandoned)
+        )
 
     async def search(
         self,
@@ -127,8 +126,14 @@ class Collection:
         Shape of queries: (queries, dimension). ef_search 0: the collection's own.
         """
         return await self._read(
-            lambda engine: engine.search(
-                queries, top_k, ef_search=ef_search, exact=exact, condition=filter, view=view
+            lambda engine, abandoned: engine.search(
+                queries,
+                top_k,
+                ef_search=ef_search,
+                exact=exact,
+                condition=filter,
+                view=view,
+                abandoned=abandoned,
             )
         )
 
@@ -155,8 +160,13 @@ class Collection:
     async def _write(self, work: Callable[[Engine], Result]) -> Result:
         return await self._run(self._writer, work)
 
-    async def _read(self, work: Callable[[Engine], Result]) -> Result:
-        return await self._run(self._readers, work)
+    async def _read(self, work: Callable[[Engine, Abandoned], Result]) -> Result:
+        given_up = Event()
+        try:
+            return await self._run(self._readers, lambda engine: work(engine, given_up.is_set))
+        except asyncio.CancelledError:
+            given_up.set()
+            raise
 
     async def _run(self, executor: Executor, work: Callable[[Engine], Result]) -> Result:
         if self._refusal is not None:

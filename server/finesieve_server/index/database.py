@@ -70,6 +70,8 @@ def translated(path: Path, connection: apsw.Connection | None = None) -> Iterato
         if isinstance(error, apsw.CantOpenError):
             raise DataLoss(f"{path} cannot be opened: {error}") from error
         raise Unavailable(f"the disk failed under {path.name}: {error}") from error
+    except apsw.InterruptError as error:
+        raise Unavailable("nobody waits for this any more") from error
     except apsw.BusyError as error:
         raise Unavailable(f"{path.name} is held by another process: {error}") from error
     except OSError as error:

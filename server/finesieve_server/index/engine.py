@@ -10,25 +10,28 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from finesieve_server.errors import DuplicateId, InvalidArgument
-from finesieve_server.index.distances import Matrix, checked
+from finesieve_server.index.directory import STORE
+from finesieve_server.index.distances import comparable
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.records import (
     CollectionSpec,
     Embedding,
     Found,
+    Labels,
+    Matrix,
     Passage,
     Upserted,
     View,
 )
 from finesieve_server.index.recovery import recover
 from finesieve_server.index.retrieval import Ranking, nearest
-from finesieve_server.index.store import Labels, Store, Writer
+from finesieve_server.index.store import Store, Writer
 from finesieve_server.index.upkeep import Upkeep
 
-STORE = "store.db"
+Abandoned = Callable[[], bool]  # whether the caller of a read has given up
+
 LOOKS = 4  # at a collection that changes under a search, before it answers with what is there
 
 
@@ -69,7 +72,7 @@ class Engine:
         for field, embedding in zip(fields, given, strict=True):
             if embedding is None:
                 raise InvalidArgument(field, "is missing")
-        matrix = checked(
+        matrix = comparable(
             [embedding for embedding in given if embedding is not None],
             fields,
             self._spec.dimension,
@@ -96,16 +99,22 @@ class Engine:
         """Delete all passages that the filter takes; return how many."""
         return self._remove(lambda writer: writer.reader().labels_matching(condition))
 
-    def get(self, ids: Sequence[str], view: View) -> list[Passage]:
+    def get(self, ids: Sequence[str], view: View, abandoned: Abandoned) -> list[Passage]:
         """Return passages in the order of the ids; missing ones are left out."""
-        with self.store.reading() as reader:
+        with self.store.reading(abandoned) as reader:
             return reader.by_ids(ids, view)
 
     def page(
-        self, after: str, limit: int, max_bytes: int, condition: Filter | None, view: View
+        self,
+        after: str,
+        limit: int,
+        max_bytes: int,
+        condition: Filter | None,
+        view: View,
+        abandoned: Abandoned,
     ) -> tuple[list[Passage], bool]:
         """Return passages by id, and whether more follow."""
-        with self.store.reading() as reader:
+        with self.store.reading(abandoned) as reader:
             return reader.page(after, limit, max_bytes, condition, view)
 
     def search(
@@ -117,37 +126,34 @@ class Engine:
         exact: bool,
         condition: Filter | None,
         view: View,
+        abandoned: Abandoned,
     ) -> list[list[Found]]:
         """Return per query the nearest passages, best first."""
         compared = self._comparable(queries)
-        for look in range(1, LOOKS + 1):
+        for looks_left in reversed(range(LOOKS)):
             vectors = self.upkeep.vectors
             removals = vectors.removals
-            with self.store.reading() as reader:
+            with self.store.reading(abandoned) as reader:
                 rankings = nearest(
                     reader,
                     vectors,
                     compared,
                     top_k,
-                    candidates=ef_search or self._spec.hnsw.ef_search,
+                    considered=ef_search or self._spec.hnsw.ef_search,
                     exact=exact,
                     condition=condition,
                     threads=self._threads,
                 )
-                wanted = np.concatenate([labels for labels, _ in rankings] or [_NO_LABELS])
-                passages = reader.by_labels(np.unique(wanted), view)
-            # An update between the two moved a passage to another label. Under a filter it may
-            # be gone from both; without one, it is found but not read.
-            moved = (
-                vectors.removals != removals
-                if condition is not None
-                else any(int(label) not in passages for label in wanted)
-            )
-            if not moved or look == LOOKS:
-                break
+                wanted = {label for labels, _ in rankings for label in labels.tolist()}
+                passages = reader.by_labels(np.array(sorted(wanted), np.int64), view)
+            # An update meanwhile moves a passage to another label: found, and not to be read.
+            # Under a filter, which reads first, it may be in neither.
+            moved = len(passages) < len(wanted) or (condition and vectors.removals > removals)
+            if not moved or not looks_left:
+                return [_found(ranking, passages) for ranking in rankings]
             with self._writing:
                 pass  # the write that moved it shows now
-        return [_found(ranking, passages) for ranking in rankings]
+        raise AssertionError("unreachable")
 
     def close(self, *, save: bool) -> None:
         """Let go of everything; no write may be running. Waits for reads."""
@@ -165,17 +171,14 @@ class Engine:
         self.upkeep.wake()
         return len(labels)
 
-    def _comparable(self, queries: NDArray[np.float32]) -> Matrix:
+    def _comparable(self, queries: Matrix) -> Matrix:
         fields = (
             ["embedding"]
             if len(queries) == 1
             else [f"queries[{position}].embedding" for position in range(len(queries))]
         )
         rows = list(np.asarray(queries, np.float32))
-        return checked(rows, fields, self._spec.dimension, self._spec.distance)
-
-
-_NO_LABELS = np.empty(0, np.int64)
+        return comparable(rows, fields, self._spec.dimension, self._spec.distance)
 
 
 def _require_distinct(passages: Sequence[Passage]) -> None:

@@ -7,8 +7,8 @@ in that order, so a bound of the neighbouring kind ends a range.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from finesieve_server.errors import InvalidArgument
@@ -104,86 +104,136 @@ def fields_of(metadata: Mapping[str, JsonValue]) -> set[tuple[str, SqlValue]]:
     return rows
 
 
-def compile_filter(condition: Filter, *, enumerate_matches: bool) -> Condition:
-    """Return the SQL of a filter, every caller's value bound.
+def accepts(condition: Filter) -> Condition:
+    """Return SQL that tests a row `p` that is at hand, caller's values bound.
 
-    One form starts from the matches, for few of them; the other tests a row that is at hand.
     Raises InvalidArgument where the filter is empty, mixes kinds, or is too large.
     """
-    _check_size(condition)
-    form = _MEMBER_OF if enumerate_matches else _TESTED
-    pieces = _Compiler(form)
-    sql = pieces.sql(condition)
-    return Condition(sql, tuple(pieces.values))
+    check(condition)
+    return _tested(condition)
 
 
-_MEMBER_OF = "p.label IN (SELECT f.label FROM passage_fields f WHERE {})"
-_TESTED = "EXISTS (SELECT 1 FROM passage_fields f WHERE {} AND f.label = p.label)"
+def members(condition: Filter, size_of: Callable[[Filter], int]) -> Condition:
+    """Return SQL that starts from the rows of passage_fields that match, for few matches.
+
+    Of conditions that must all hold, the one of the least size is walked, the others are tested.
+    """
+    check(condition)
+    return _members(condition, size_of)
 
 
-class _Compiler:
-    """Collect bound values in the order in which their places appear in the text."""
-
-    def __init__(self, form: str) -> None:
-        self.values: list[SqlValue] = []
-        self._form = form
-
-    def sql(self, condition: Filter) -> str:
-        match condition:
-            case AllOf(filters):
-                return _balanced("AND", [self.sql(inner) for inner in filters])
-            case AnyOf(filters):
-                return _balanced("OR", [self.sql(inner) for inner in filters])
-            case NoneOf(filters):
-                return f"NOT {_balanced('OR', [self.sql(inner) for inner in filters])}"
-            case Match(field, values):
-                self.values += [field, *(_bound_value(value) for value in values)]
-                places = ", ".join("?" * len(values))
-                return self._form.format(f"f.field = ? AND f.value IN ({places})")
-            case Range():
-                return self._range(condition)
-            case Exists(field):
-                self.values.append(field)
-                return self._form.format("f.field = ?")
-            case InDocument(document_id):
-                self.values.append(document_id)
-                return "p.document_id = ?"
-
-    def _range(self, bounds: Range) -> str:
-        given = [
-            (operator, bound)
-            for operator, bound in (
-                (">", bounds.gt),
-                (">=", bounds.gte),
-                ("<", bounds.lt),
-                ("<=", bounds.lte),
-            )
-            if bound is not None
-        ]
-        texts = sum(isinstance(bound, str) for _, bound in given)
-        if texts not in (0, len(given)):
+def check(condition: Filter) -> None:
+    """Raise InvalidArgument where the filter is empty somewhere, mixes kinds, or is too large."""
+    values = 0
+    for conditions, (depth, inner) in enumerate(_walk(condition), 1):
+        if depth > MAX_DEPTH:
+            raise InvalidArgument("filter", f"is nested deeper than {MAX_DEPTH}")
+        match inner:
+            case AllOf(filters) | AnyOf(filters) | NoneOf(filters) if not filters:
+                raise InvalidArgument("filter", f"has an empty {type(inner).__name__}")
+            case Match(field, matched):
+                values += len(matched)
+                if not matched:
+                    raise InvalidArgument("filter", f"matches {field!r} with no value")
+        if conditions > MAX_CONDITIONS or values > MAX_VALUES:
             raise InvalidArgument(
-                "filter", f"mixes numbers and strings as bounds of {bounds.field!r}"
+                "filter",
+                f"is too large; at most {MAX_CONDITIONS} conditions"
+                f" and {MAX_VALUES} values are allowed",
             )
-        parts = ["f.field = ?"]
-        self.values.append(bounds.field)
-        for operator, bound in given:
-            parts.append(f"f.value {operator} ?")
-            self.values.append(_bound_value(bound))
-        if bounds.lt is None and bounds.lte is None:
-            # The least value of the next kind: every number is below '', every string below x''.
-            parts.append("f.value < x''" if texts else "f.value < ''")
-        if texts and bounds.gt is None and bounds.gte is None:
-            parts.append("f.value >= ''")
-        return self._form.format(" AND ".join(parts))
 
 
-def _balanced(operator: str, parts: list[str]) -> str:
+def rows_matching(leaf: Match | Range | Exists) -> Condition:
+    """Return SQL over the row `f` of passage_fields. Raises InvalidArgument."""
+    match leaf:
+        case Match(field, values):
+            places = ", ".join("?" * len(values))
+            bound = tuple(_bound_value(value) for value in values)
+            return Condition(f"f.field = ? AND f.value IN ({places})", (field, *bound))
+        case Range():
+            return _range(leaf)
+        case Exists(field):
+            return Condition("f.field = ?", (field,))
+
+
+# By passage, whose fields are few and lie together; SQLite left alone may walk a whole range.
+_EXISTS = (
+    "EXISTS (SELECT 1 FROM passage_fields f INDEXED BY fields_by_passage"
+    " WHERE f.label = p.label AND {})"
+)
+
+
+def _tested(condition: Filter) -> Condition:
+    match condition:
+        case AllOf(filters):
+            return _joined("AND", [_tested(inner) for inner in filters])
+        case AnyOf(filters):
+            return _joined("OR", [_tested(inner) for inner in filters])
+        case NoneOf(filters):
+            return _formed("NOT {}", _joined("OR", [_tested(inner) for inner in filters]))
+        case InDocument(document_id):
+            return Condition("p.document_id = ?", (document_id,))
+        case leaf:
+            test = _formed(_EXISTS, rows_matching(leaf))
+            # The plus sign: compare the few values that are there, do not look each one up.
+            return replace(test, sql=test.sql.replace("f.value IN", "+f.value IN"))
+
+
+def _members(condition: Filter, size_of: Callable[[Filter], int]) -> Condition:
+    match condition:
+        case AllOf(filters):
+            walked, *others = sorted(filters, key=size_of)
+            return _joined(
+                "AND", [_members(walked, size_of), *(_tested(inner) for inner in others)]
+            )
+        case AnyOf(filters):
+            return _joined("OR", [_members(inner, size_of) for inner in filters])
+        case NoneOf() | InDocument():
+            return _tested(condition)
+        case leaf:
+            return _formed(
+                "p.label IN (SELECT f.label FROM passage_fields f WHERE {})", rows_matching(leaf)
+            )
+
+
+def _range(bounds: Range) -> Condition:
+    given: list[tuple[str, Bound]] = [
+        (operator, bound)
+        for operator, bound in (
+            (">", bounds.gt),
+            (">=", bounds.gte),
+            ("<", bounds.lt),
+            ("<=", bounds.lte),
+        )
+        if bound is not None
+    ]
+    kinds = {"text" if isinstance(bound, str) else "number" for _, bound in given}
+    if len(kinds) != 1 or any(isinstance(bound, bool) for _, bound in given):
+        raise InvalidArgument(
+            "filter",
+            f"bounds {bounds.field!r} by {len(given)} values; numbers or strings, not both",
+        )
+    parts = ["f.field = ?", *(f"f.value {operator} ?" for operator, _ in given)]
+    # The least value of the next kind: every number is below '', every string below x''.
+    if bounds.lt is None and bounds.lte is None:
+        parts.append("f.value < x''" if kinds == {"text"} else "f.value < ''")
+    if kinds == {"text"} and bounds.gt is None and bounds.gte is None:
+        parts.append("f.value >= ''")
+    values = tuple(_bound_value(bound) for _, bound in given)
+    return Condition(" AND ".join(parts), (bounds.field, *values))
+
+
+def _formed(form: str, inner: Condition) -> Condition:
+    return Condition(form.format(inner.sql), inner.values)
+
+
+def _joined(operator: str, parts: list[Condition]) -> Condition:
     # SQLite refuses an expression tree deeper than 1,000; halves keep it at log2 of the parts.
     if len(parts) == 1:
-        return f"({parts[0]})"
+        return parts[0]
     half = len(parts) // 2
-    return f"({_balanced(operator, parts[:half])} {operator} {_balanced(operator, parts[half:])})"
+    left, right = _joined(operator, parts[:half]), _joined(operator, parts[half:])
+    return Condition(f"({left.sql} {operator} {right.sql})", left.values + right.values)
 
 
 def _sql_value(value: JsonScalar) -> SqlValue:
@@ -211,29 +261,6 @@ def _bound_value(value: object) -> SqlValue:
         return _sql_value(value)
     except ValueError as error:
         raise InvalidArgument("filter", f"compares with {error}") from None
-
-
-def _check_size(condition: Filter) -> None:
-    conditions = values = 0
-    for depth, inner in _walk(condition):
-        conditions += 1
-        if depth > MAX_DEPTH:
-            raise InvalidArgument("filter", f"is nested deeper than {MAX_DEPTH}")
-        match inner:
-            case AllOf(filters) | AnyOf(filters) | NoneOf(filters):
-                if not filters:
-                    raise InvalidArgument("filter", f"has an empty {type(inner).__name__}")
-            case Match(field, matched):
-                values += len(matched)
-                if not matched:
-                    raise InvalidArgument("filter", f"matches {field!r} with no value")
-            case Range(field, None, None, None, None):
-                raise InvalidArgument("filter", f"has a range of {field!r} without a bound")
-        if conditions > MAX_CONDITIONS or values > MAX_VALUES:
-            raise InvalidArgument(
-                "filter",
-                f"is too large; at most {MAX_CONDITIONS} conditions and {MAX_VALUES} values are allowed",
-            )
 
 
 def _walk(condition: Filter) -> Iterator[tuple[int, Filter]]:

@@ -1,7 +1,7 @@
 """Find near vectors in an HNSW graph, and keep hnswlib from every harm it does unguarded.
 
-hnswlib reads out of bounds for a wrong dimension, tears when written while it is searched,
-refuses to answer with fewer than k, keeps one ef for all callers, does not grow, and saves
+hnswlib reads out of bounds for a wrong dimension, tears when it is changed while it is searched,
+raises rather than answer with fewer than k, keeps one ef for all callers, does not grow, and saves
 half a file to a full disk without a word. Nodes are numbered by the caller, each number once.
 What the vectors mean, and which of them are wanted, is left to vectors.py.
 """
@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finesieve_server.errors import StorageFull
-from finesieve_server.index.records import Distance, HnswOptions
+from finesieve_server.index.records import Distance, HnswOptions, Matrix
 from finesieve_server.index.shared_lock import SharedLock
 
 Nodes = NDArray[np.int64]
-Matrix = NDArray[np.float32]
 
-HOLD_S = 0.005  # how long a writer may keep searches waiting
-QUERIES_PER_HOLD = 32  # and searches a writer
-FIRST_CAPACITY = 4096
+HOLD_S = 0.005  # how long a change may keep searches waiting
+QUERIES_PER_HOLD = 32  # how many queries may keep a change waiting
+MARKS_PER_HOLD = 1_000
+FIRST_CAPACITY = 4_096
 MAX_SHORT_ANSWERS = 100
 
 _SPACES = {Distance.COSINE: "ip", Distance.DOT: "ip", Distance.L2: "l2"}
@@ -36,33 +36,34 @@ class GraphShort(Exception):
 class Graph:
     """An HNSW graph over numbered vectors. One thread changes it, any number search it."""
 
-    def __init__(self, dimension: int, distance: Distance, options: HnswOptions) -> None:
-        self._index = hnswlib.Index(_SPACES[distance], dimension)
-        self._index.init_index(FIRST_CAPACITY, M=options.m, ef_construction=options.ef_construction)
-        self._prepare(dimension)
+    def __init__(self, index: hnswlib.Index, deleted: int) -> None:
+        """Guard an index that nobody else will touch."""
+        # hnswlib searches with max(ef, k) candidates. One ef belongs to all callers at once, so
+        # ours stays at 1 and every search asks for as many answers as it wants candidates.
+        index.set_ef(1)
+        self.deleted = deleted
+        self._index = index
+        self._lock = SharedLock()
+        self._insert_s = 0.001  # a running estimate of one insertion by one thread
+        self._short_answers = 0
+
+    @classmethod
+    def empty(cls, dimension: int, distance: Distance, options: HnswOptions) -> "Graph":
+        """Make a graph without nodes."""
+        index = hnswlib.Index(_SPACES[distance], dimension)
+        index.init_index(FIRST_CAPACITY, M=options.m, ef_construction=options.ef_construction)
+        return cls(index, 0)
 
     @classmethod
     def load(
         cls, path: Path, dimension: int, distance: Distance, *, nodes: int, deleted: int
     ) -> "Graph":
-        """Read a saved graph. The caller has verified the file: hnswlib would not notice damage."""
-        graph = cls.__new__(cls)
-        graph._index = hnswlib.Index(_SPACES[distance], dimension)
-        graph._index.load_index(str(path), max_elements=max(FIRST_CAPACITY, nodes + nodes // 4))
-        graph._prepare(dimension)
+        """Read a graph whose file was verified: hnswlib itself crashes on a damaged one."""
+        index = hnswlib.Index(_SPACES[distance], dimension)
+        index.load_index(str(path), max_elements=max(FIRST_CAPACITY, nodes + nodes // 4))
+        graph = cls(index, deleted)
         assert graph.nodes == nodes, f"{path} holds {graph.nodes} nodes, not {nodes}"
-        graph.deleted = deleted
         return graph
-
-    def _prepare(self, dimension: int) -> None:
-        # hnswlib searches with max(ef, k) candidates. One ef belongs to all callers at once, so
-        # ours stays at 1 and every search asks for as many answers as it wants candidates.
-        self._index.set_ef(1)
-        self._dimension = dimension
-        self._lock = SharedLock()
-        self._insert_s = 0.001  # a running estimate of one insertion
-        self._short_answers = 0
-        self.deleted = 0
 
     @property
     def nodes(self) -> int:
@@ -71,16 +72,17 @@ class Graph:
 
     @property
     def live(self) -> int:
+        """How many a search may find."""
         return self.nodes - self.deleted
 
     @property
     def usable(self) -> bool:
-        """Whether asking is worth it; each short answer costs hnswlib's caller some leaked memory."""
+        """Whether to ask at all: hnswlib leaks the buffers of an answer that falls short."""
         return self._short_answers < MAX_SHORT_ANSWERS
 
     def add(self, nodes: Nodes, vectors: Matrix, *, threads: int) -> None:
         """Add vectors under new numbers; searches get their turn every few milliseconds."""
-        assert vectors.shape == (len(nodes), self._dimension)
+        assert vectors.shape == (len(nodes), self._index.dim)
         self._grow(self.nodes + len(nodes))
         start = 0
         while start < len(nodes):
@@ -89,18 +91,17 @@ class Graph:
             stop = min(len(nodes), start + size)
             busy = threads if stop - start > 4 * threads else 1
             with self._lock.exclusive():
-                began = time.perf_counter()
-                self._index.add_items(vectors[start:stop], nodes[start:stop], num_threads=threads)
-                took_s = time.perf_counter() - began
+                began_s = time.perf_counter()
+                self._index.add_items(vectors[start:stop], nodes[start:stop], num_threads=busy)
+                took_s = time.perf_counter() - began_s
             self._insert_s += 0.2 * (took_s * busy / (stop - start) - self._insert_s)
             start = stop
 
     def mark_deleted(self, nodes: Nodes) -> None:
         """Keep nodes out of answers; each must be there, and not deleted."""
-        # Batches: the lock must not be held long, nor taken for every node.
-        for start in range(0, len(nodes), 1000):
+        for start in range(0, len(nodes), MARKS_PER_HOLD):
             with self._lock.exclusive():
-                for node in nodes[start : start + 1000].tolist():
+                for node in nodes[start : start + MARKS_PER_HOLD].tolist():
                     self._index.mark_deleted(node)
                     self.deleted += 1
 
@@ -110,22 +111,22 @@ class Graph:
         Shape: (queries, candidates), or fewer columns where fewer nodes live.
         Raises GraphShort where hnswlib does not reach as many.
         """
-        assert queries.ndim == 2 and queries.shape[1] == self._dimension
-        found: list[Nodes] = []
-        columns = candidates
+        assert queries.shape[1:] == (self._index.dim,)
+        found = np.empty((len(queries), candidates), np.int64)
         for start in range(0, len(queries), QUERIES_PER_HOLD):
-            chunk = queries[start : start + QUERIES_PER_HOLD]
+            rows = slice(start, start + QUERIES_PER_HOLD)
             with self._lock.shared():
-                columns = min(columns, self.live)
-                if columns <= 0:
-                    return np.empty((len(queries), 0), np.int64)
+                found = found[:, : self.live]
+                if not found.shape[1]:
+                    break
                 try:
-                    nodes, _ = self._index.knn_query(chunk, k=columns, num_threads=threads)
+                    found[rows], _ = self._index.knn_query(
+                        queries[rows], k=found.shape[1], num_threads=threads
+                    )
                 except RuntimeError as error:
                     self._short_answers += 1
                     raise GraphShort(str(error)) from error
-            found.append(nodes.astype(np.int64))
-        return np.concatenate([nodes[:, :columns] for nodes in found])
+        return found
 
     def save(self, path: Path) -> None:
         """Write the graph to a new file and sync it. Searches go on, changes wait."""

@@ -1,17 +1,27 @@
 """Read passages from one unchanging view of a collection's store. Nothing here writes."""
 
+# ruff: noqa: S608 -- the text of every statement is ours; what callers give is bound.
+
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apsw
 import numpy as np
-from numpy.typing import NDArray
 
-from finesieve_server.index.filters import Filter, compile_filter
-from finesieve_server.index.records import Embedding, Passage, View
-
-Labels = NDArray[np.int64]
+from finesieve_server.index.filters import (
+    AllOf,
+    AnyOf,
+    Condition,
+    Filter,
+    InDocument,
+    NoneOf,
+    SqlValue,
+    accepts,
+    members,
+    rows_matching,
+)
+from finesieve_server.index.records import Embedding, Labels, Passage, View
 
 FEW_MATCHES = 10_000  # up to here, sorting the matches beats walking all ids to find them
 METADATA_WEIGHT = 4  # bytes of a protobuf Struct per byte of its JSON, at most nearly always
@@ -63,48 +73,66 @@ class Reader:
         roughly; one passage comes back however large.
         """
         select = f"SELECT {_COLUMNS[view]} FROM passages p{_CONTENTS[view]}"
+        values: tuple[SqlValue, ...]
         if condition is None:
-            sql, values = f"{select} WHERE p.id > ? ORDER BY p.id LIMIT ?", (after, limit + 1)
-        elif self.count_matching(condition, FEW_MATCHES + 1) > FEW_MATCHES:
-            tested = compile_filter(condition, enumerate_matches=False)
-            sql = f"{select} WHERE p.id > ? AND {tested.sql} ORDER BY p.id LIMIT ?"
-            values = (after, *tested.values, limit + 1)
-        else:
+            sql = f"{select} WHERE p.id > ? ORDER BY p.id LIMIT ?"
+            values = (after, limit + 1)
+        elif self.at_most(condition, FEW_MATCHES) < FEW_MATCHES:
             # The plus signs keep SQLite from walking all ids in order.
-            members = compile_filter(condition, enumerate_matches=True)
-            sql = f"{select} WHERE {members.sql} AND +p.id > ? ORDER BY +p.id LIMIT ?"
-            values = (*members.values, after, limit + 1)
+            among = members(condition, self._size)
+            sql = f"{select} WHERE {among.sql} AND +p.id > ? ORDER BY +p.id LIMIT ?"
+            values = (*among.values, after, limit + 1)
+        else:
+            test = accepts(condition)
+            sql = f"{select} WHERE p.id > ? AND {test.sql} ORDER BY p.id LIMIT ?"
+            values = (after, *test.values, limit + 1)
         return _bounded(self._connection.execute(sql, values), limit, max_bytes)
 
     def labels_matching(self, condition: Filter) -> Labels:
         """Return the label of every passage that the filter takes, ascending."""
-        members = compile_filter(condition, enumerate_matches=True)
+        among = members(condition, self._size)
         return _labels(
             self._connection.execute(
-                f"SELECT p.label FROM passages p WHERE {members.sql} ORDER BY p.label",
-                members.values,
+                f"SELECT p.label FROM passages p WHERE {among.sql} ORDER BY p.label",
+                among.values,
             )
         )
 
-    def count_matching(self, condition: Filter, limit: int) -> int:
-        """Return how many passages the filter takes, or `limit` where there are as many."""
-        members = compile_filter(condition, enumerate_matches=True)
+    def at_most(self, condition: Filter, limit: int) -> int:
+        """Return a bound on how many passages the filter takes; `limit` stands for any more.
+
+        It costs no more than `limit` rows a condition, however many match.
+        """
+        match condition:
+            case AllOf(filters):
+                return min(self.at_most(inner, limit) for inner in filters)
+            case AnyOf(filters):
+                return min(limit, sum(self.at_most(inner, limit) for inner in filters))
+            case NoneOf():
+                return limit
+            case InDocument(document_id):
+                rows = Condition("passages p WHERE p.document_id = ?", (document_id,))
+            case leaf:
+                found = rows_matching(leaf)
+                rows = Condition(f"passage_fields f WHERE {found.sql}", found.values)
         count: int = self._connection.execute(
-            f"SELECT count(*) FROM (SELECT 1 FROM passages p WHERE {members.sql} LIMIT ?)",
-            (*members.values, limit),
+            f"SELECT count(*) FROM (SELECT 1 FROM {rows.sql} LIMIT ?)", (*rows.values, limit)
         ).get
         return count
+
+    def _size(self, condition: Filter) -> int:
+        return self.at_most(condition, FEW_MATCHES)
 
     def accepted(self, condition: Filter, labels: Labels) -> Labels:
         """Return those of the labels whose passages the filter takes, in no order."""
         if not len(labels):
             return labels
-        tested = compile_filter(condition, enumerate_matches=False)
+        test = accepts(condition)
         return _labels(
             self._connection.execute(
                 "SELECT p.label FROM carray(?) wanted"
-                f" CROSS JOIN passages p ON p.label = wanted.value WHERE {tested.sql}",
-                (apsw.carray(np.ascontiguousarray(labels)), *tested.values),
+                f" CROSS JOIN passages p ON p.label = wanted.value WHERE {test.sql}",
+                (apsw.carray(np.ascontiguousarray(labels)), *test.values),
             )
         )
 

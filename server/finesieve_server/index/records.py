@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 JsonScalar: TypeAlias = str | float | int | bool | None
 JsonValue: TypeAlias = JsonScalar | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
-Embedding: TypeAlias = NDArray[np.float32]
+Embedding: TypeAlias = NDArray[np.float32]  # (dimension,)
+Matrix: TypeAlias = NDArray[np.float32]  # (rows, dimension)
+Labels: TypeAlias = NDArray[np.int64]  # the store's numbers of passages
+Scores: TypeAlias = NDArray[np.float32]
 
 
 class Distance(Enum):

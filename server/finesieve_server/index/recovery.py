@@ -9,10 +9,10 @@ import numpy as np
 import structlog
 
 from finesieve_server.errors import DataLoss, InvalidArgument
-from finesieve_server.index.distances import checked
-from finesieve_server.index.records import CollectionSpec
+from finesieve_server.index.distances import comparable
+from finesieve_server.index.records import CollectionSpec, Labels
 from finesieve_server.index.snapshot import MANIFEST, BadSnapshot, remove_unnamed, restore
-from finesieve_server.index.store import Labels, Store
+from finesieve_server.index.store import Store
 from finesieve_server.index.vectors import Vectors
 
 CHUNK = 4_096  # embeddings read from the store at a time
@@ -31,8 +31,11 @@ def recover(folder: Path, store: Store, spec: CollectionSpec) -> Vectors:
             _log.info("snapshot not used", collection=spec.name, reason=str(problem))
         (folder / MANIFEST).unlink(missing_ok=True)
         vectors = Vectors(new_vectors_path(folder), spec.dimension, spec.distance, spec.hnsw)
-    remove_unnamed(folder, {vectors.path.name, *_graph_files(folder, store.generation)})
-    fill(vectors, store, expected[len(expected) - _missing(vectors, expected) :], spec)
+    remove_unnamed(
+        folder,
+        {vectors.path.name, f"graph-{store.generation}.hnsw", f"slots-{store.generation}.bin"},
+    )
+    fill(vectors, store, expected[vectors.live_count :], spec)
     return vectors
 
 
@@ -44,7 +47,9 @@ def fill(vectors: Vectors, store: Store, labels: Labels, spec: CollectionSpec) -
             with store.reading() as reader:
                 found = list(reader.embeddings(wanted))
             fields = [f"the embedding of label {label}" for label, _ in found]
-            matrix = checked([value for _, value in found], fields, spec.dimension, spec.distance)
+            matrix = comparable(
+                [value for _, value in found], fields, spec.dimension, spec.distance
+            )
         except (InvalidArgument, ValueError) as error:
             raise DataLoss(f"{store.path} is damaged: {error}") from error
         if len(found) != len(wanted):
@@ -72,11 +77,3 @@ def _from_snapshot(folder: Path, store: Store, spec: CollectionSpec, expected: L
     if restored.generation != store.generation:
         store.record_generation(restored.generation)
     return vectors
-
-
-def _missing(vectors: Vectors, expected: Labels) -> int:
-    return len(expected) - vectors.live_count
-
-
-def _graph_files(folder: Path, generation: int) -> set[str]:
-    return {f"graph-{generation}.hnsw", f"slots-{generation}.bin"}

@@ -3,18 +3,19 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from finesieve_server.index.distances import Matrix
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.reader import Reader
+from finesieve_server.index.records import Labels, Matrix, Scores
 from finesieve_server.index.vectors import Vectors
 
-Ranking = tuple[NDArray[np.int64], NDArray[np.float32]]  # labels and scores, best first
+Ranking = tuple[Labels, Scores]  # best first
 
-# Comparing all m matches costs about m, asking the graph about top_k * n / m; they meet where
-# m is some sqrt(top_k * n). The factor is measured (benchmarks/retrieval.py).
-FEW = 3.0
+# What the graph takes for a candidate and its test, in comparisons with a match that is at hand.
+GRAPH_COST = 6.0
+# How many matches to want of the graph for each that is returned: its last finds are its least
+# sure.
+SPARE_MATCHES = 2
 
 
 def nearest(
@@ -23,7 +24,7 @@ def nearest(
     queries: Matrix,
     top_k: int,
     *,
-    candidates: int,
+    considered: int,
     exact: bool,
     condition: Filter | None,
     threads: int,
@@ -33,18 +34,21 @@ def nearest(
         if exact:
             found = vectors.exact(queries, top_k)
         else:
-            found = vectors.nearest(queries, top_k, candidates, threads=threads)
+            found = vectors.nearest(queries, top_k, considered, threads=threads)
         return [(vectors.labels_of(slots), scores) for slots, scores in found]
-    few = int(FEW * math.sqrt(top_k * vectors.live_count)) + 1
-    if exact or reader.count_matching(condition, few) < few:
+    # Comparing all m matches costs m. The graph, where m of n match, must give n / m candidates
+    # for each match wanted. The two meet at:
+    few = math.ceil(math.sqrt(GRAPH_COST * SPARE_MATCHES * top_k * vectors.live_count)) + 1
+    if exact or reader.at_most(condition, few) < few:
         return _among_matches(reader, vectors, queries, top_k, condition)
-    rankings = []
-    for query in queries:
-        ranking = _over_fetched(reader, vectors, query, top_k, candidates, condition)
-        if ranking is None:
-            [ranking] = _among_matches(reader, vectors, query[None], top_k, condition)
-        rankings.append(ranking)
-    return rankings
+    rankings = [
+        _over_fetched(reader, vectors, query, top_k, considered, condition) for query in queries
+    ]
+    missing = [row for row, ranking in enumerate(rankings) if ranking is None]
+    if missing:
+        late = iter(_among_matches(reader, vectors, queries[missing], top_k, condition))
+        return [ranking or next(late) for ranking in rankings]
+    return [ranking for ranking in rankings if ranking is not None]
 
 
 def _among_matches(
@@ -60,17 +64,24 @@ def _over_fetched(
     vectors: Vectors,
     query: Matrix,
     top_k: int,
-    candidates: int,
+    considered: int,
     condition: Filter,
 ) -> Ranking | None:
     """Ask the graph for more until enough of it matches; None where that costs more than all."""
-    fetched = max(candidates, 2 * top_k)
-    while fetched * 4 <= vectors.live_count:
-        [(slots, scores)] = vectors.nearest(query[None], fetched, fetched, threads=1)
-        labels = vectors.labels_of(slots)
+    wanted = SPARE_MATCHES * top_k
+    fetched = max(considered, 2 * wanted)
+    while True:
+        near = vectors.near(query[None], fetched, fetched, threads=1)
+        if near is None:
+            return None
+        labels = vectors.labels_of(near[0])
         matching = np.isin(labels, reader.accepted(condition, labels))
-        # The graph's last finds are its least sure: half of those that match are to spare.
-        if np.count_nonzero(matching) >= 2 * top_k:
-            return labels[matching][:top_k], scores[matching][:top_k]
-        fetched *= 2
-    return None
+        matched = int(np.count_nonzero(matching))
+        if matched >= wanted:
+            slots, scores = vectors.ranked(query, near[0][matching], top_k)
+            return vectors.labels_of(slots), scores
+        # The share that matches so far tells how far to look, and how many there are in all.
+        share = max(matched, 0.5) / len(labels)
+        fetched = max(2 * fetched, math.ceil(1.2 * wanted / share))
+        if fetched * GRAPH_COST > share * vectors.live_count:
+            return None

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finesieve_server.index.graph import Graph
-from finesieve_server.index.records import CollectionSpec
-from finesieve_server.index.vectors import Labels, Vectors
+from finesieve_server.index.records import CollectionSpec, Labels
+from finesieve_server.index.vectors import Vectors
 
 FORMAT = 1
 MANIFEST = "index.json"

@@ -7,26 +7,24 @@ an update takes the passage's place under a new one. Vectors and graphs are left
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
 import numpy as np
-from numpy.typing import NDArray
 
 from finesieve_server.errors import InvalidArgument, Unavailable
 from finesieve_server.index.database import connect, require_format, transaction, translated
 from finesieve_server.index.filters import fields_of
 from finesieve_server.index.reader import Reader
-from finesieve_server.index.records import Embedding, Passage
+from finesieve_server.index.records import Embedding, Labels, Passage
 
 FORMAT = 1
 IDLE_READERS = 4
+PROGRESS_STEPS = 100_000  # of SQLite's machine, some milliseconds, between two looks
 DELETE_CHUNK = 10_000  # labels; bounds the memory of a delete by filter
-
-Labels = NDArray[np.int64]
 
 _SCHEMA = f"""
 CREATE TABLE collection (  -- one row
@@ -58,6 +56,7 @@ CREATE TABLE passage_fields (  -- filters.py says what lies here
     label INTEGER NOT NULL,
     PRIMARY KEY (field, value, label)
 ) WITHOUT ROWID;
+CREATE INDEX fields_by_passage ON passage_fields (label, field);
 PRAGMA user_version = {FORMAT};
 """
 
@@ -104,15 +103,21 @@ class Store:
             with transaction(self._writer):
                 writer = Writer(self._writer)
                 yield writer
-                update_us = max(_now_us(), self._update_us)
-                self._writer.execute("UPDATE collection SET update_us = ?", (update_us,))
+                update_us = self._update_us
+                if writer.added or writer.removed:
+                    update_us = max(_now_us(), update_us)
+                    self._writer.execute("UPDATE collection SET update_us = ?", (update_us,))
             self._update_us = update_us
             self.count += writer.added - writer.removed
 
     @contextmanager
-    def reading(self) -> Iterator[Reader]:
-        """Give one unchanging view of the store, however many reads the block makes."""
+    def reading(self, abandoned: Callable[[], bool] = lambda: False) -> Iterator[Reader]:
+        """Give one unchanging view of the store, however many reads the block makes.
+
+        A read ends early with Unavailable once `abandoned` says that nobody waits for it.
+        """
         connection = self._take_reader()
+        connection.set_progress_handler(abandoned, PROGRESS_STEPS)
         healthy = False
         try:
             with translated(self.path, connection):
@@ -190,23 +195,9 @@ class Writer:
         """Take passages away with all that belongs to them; every label must exist."""
         for start in range(0, len(labels), DELETE_CHUNK):
             chunk = (apsw.carray(labels[start : start + DELETE_CHUNK]),)
-            # The rows of fields are named one by one: no second index has to find them.
-            self._connection.executemany(
-                "DELETE FROM passage_fields WHERE field = ? AND value = ? AND label = ?",
-                [
-                    (field, value, label)
-                    for label, metadata in self._connection.execute(
-                        "SELECT label, metadata FROM carray(?) JOIN contents ON label = value"
-                        " WHERE metadata <> '{}'",
-                        chunk,
-                    )
-                    for field, value in fields_of(json.loads(metadata))
-                ],
-            )
-            for table in ("contents", "passages"):
-                self._connection.execute(
-                    f"DELETE FROM {table} WHERE label IN (SELECT value FROM carray(?))", chunk
-                )
+            among = "WHERE label IN (SELECT value FROM carray(?))"
+            for table in ("passage_fields", "contents", "passages"):
+                self._connection.execute(f"DELETE FROM {table} {among}", chunk)  # noqa: S608
         self.removed += len(labels)
 
     def add(self, passages: Sequence[Passage], embeddings: Sequence[Embedding | None]) -> Labels:

@@ -1,4 +1,4 @@
-"""Keep a collection's derived index abreast of its store, on a thread that lives while there is work.
+"""Keep a collection's index abreast of its store, on a thread that lives while there is work.
 
 Decides when the graph grows, when it is made again without its dead, and when it is saved.
 Searches are right without any of it, only slower.
@@ -57,6 +57,7 @@ class Upkeep:
         self._awaiting_writer = False
         self._compact_from = 0  # slots; raised where a compaction found no room
         self.rebuilding = vectors.unfinished and vectors.behind > GRAPH_FROM
+        self._told_s = 0.0
 
     def wake(self) -> None:
         """See to it that what was published gets into the graph."""
@@ -79,6 +80,11 @@ class Upkeep:
                 )
             )
 
+    def wait_until_idle(self) -> None:
+        """Return once there is nothing more to do."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._thread is None)
+
     def stop(self) -> None:
         """Let the step under way finish, and start no other."""
         with self._changed:
@@ -93,38 +99,46 @@ class Upkeep:
             self._save(self._store.record_generation)
 
     def _has_work(self) -> bool:
-        return self.vectors.unfinished or self._compaction_due()
+        return self.vectors.unfinished or self._compaction_due() or self._snapshot_due()
 
     def _work(self) -> None:
         try:
             if self.rebuilding:
+                self._told_s = time.monotonic()
                 _log.info("index rebuild started", **self._progress())
-            told_s = time.monotonic()
-            while not self._stopping:
-                if self._advance(self.vectors):
-                    if self.rebuilding and time.monotonic() - told_s > PROGRESS_S:
-                        told_s = time.monotonic()
-                        _log.info("index rebuild goes on", **self._progress())
-                    continue
-                if self.rebuilding:
-                    self.rebuilding = False
-                    _log.info("index rebuild finished", **self._progress())
-                if self._compaction_due():
-                    self._compact()
-                elif self._snapshot_due():
-                    self._save(self._record_generation)
-                elif self._finished():
-                    return
-        except Exception:
+            while not self._stopping and not self._finished():
+                self._step()
+        except Exception:  # noqa: BLE001 -- the thread's end: nobody else would tell
             # Searches stay right: what the graph lacks is searched exactly. The next write wakes
             # a new thread, which starts from an empty graph.
             _log.exception("index upkeep failed", collection=self._spec.name)
             self.vectors.drop_graph()
+            self.rebuilding = self.vectors.unfinished
         finally:
             with self._changed:
                 if self._thread is threading.current_thread():
                     self._thread = None
                 self._changed.notify_all()
+
+    def _step(self) -> None:
+        # A graph that is mostly dead is not added to: hnswlib would walk all the dead for each
+        # new vector, and leave it badly linked.
+        if self._compaction_due():
+            self._compact()
+        elif self.vectors.unfinished:
+            self._advance(self.vectors)
+        elif self._snapshot_due():
+            self._save(self._record_generation)
+        if self.rebuilding:
+            self._tell_rebuild()
+
+    def _tell_rebuild(self) -> None:
+        self.rebuilding = self.vectors.unfinished
+        if not self.rebuilding:
+            _log.info("index rebuild finished", **self._progress())
+        elif time.monotonic() - self._told_s > PROGRESS_S:
+            self._told_s = time.monotonic()
+            _log.info("index rebuild goes on", **self._progress())
 
     def _finished(self) -> bool:
         with self._changed:
@@ -152,7 +166,12 @@ class Upkeep:
         """Make vectors and graph again without the dead, while the old ones serve."""
         old = self.vectors
         _log.info("index compaction started", **self._progress())
-        new = Vectors(new_vectors_path(self._folder), old.dimension, old.distance, old.options)
+        new = Vectors(
+            new_vectors_path(self._folder),
+            self._spec.dimension,
+            self._spec.distance,
+            self._spec.hnsw,
+        )
         labels = old.live_labels()
         try:
             for start in range(0, len(labels), COPY_ROWS):
@@ -160,8 +179,7 @@ class Upkeep:
                 new.stage(chunk, old.vectors_of(chunk))
                 new.publish(len(chunk), np.empty(0, np.int64))
             while self._advance(new) and not self._stopping:
-                if old.behind > MAX_BEHIND // 2:
-                    self._advance(old)
+                pass
             if not self._stopping:
                 self._in_writer(partial(self._replace, old, new))
         except (OSError, FinesieveError) as error:
@@ -196,7 +214,7 @@ class Upkeep:
 
     def _save(self, record_generation: Callable[[int], None]) -> None:
         vectors = self.vectors
-        changes, vectors.changes = vectors.changes, 0
+        changes = vectors.take_changes()
         generation = self._store.generation + 1
         try:
             save(self._folder, self._store.uid, self._spec, vectors, generation)

@@ -1,0 +1,177 @@
+"""Each way in which hnswlib harms those who trust it, and that the graph lets none through."""
+
+import threading
+from pathlib import Path
+
+import hnswlib
+import numpy as np
+import pytest
+
+from finesieve_server.errors import StorageFull
+from finesieve_server.index.graph import FIRST_CAPACITY, MAX_SHORT_ANSWERS, Graph, GraphShort
+from finesieve_server.index.records import Distance, HnswOptions
+from tests.server.index.corpus import DIMENSION, embeddings
+
+OPTIONS = HnswOptions()
+
+
+def unit(count: int, seed: int = 0) -> np.ndarray:
+    values = embeddings(count, seed)
+    return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True))
+
+
+def built(count: int, distance: Distance = Distance.COSINE) -> tuple[Graph, np.ndarray]:
+    graph, values = Graph.empty(DIMENSION, distance, OPTIONS), unit(count)
+    graph.add(np.arange(count), values, threads=2)
+    return graph, values
+
+
+def recall(graph: Graph, values: np.ndarray, considered: int = 64) -> float:
+    queries = unit(100, seed=8)
+    found = graph.nearest(queries, considered, threads=1)[:, :10]
+    truth = np.argsort(-(queries @ values.T), axis=1)[:, :10]
+    hits = sum(len(set(a) & set(b)) for a, b in zip(found.tolist(), truth.tolist(), strict=True))
+    return hits / 1000
+
+
+def test_a_query_of_the_wrong_dimension_never_reaches_hnswlib() -> None:
+    graph, _ = built(100)
+
+    for shape in ((1, DIMENSION - 1), (1, DIMENSION + 1), (DIMENSION,)):
+        with pytest.raises(AssertionError):
+            graph.nearest(np.ones(shape, np.float32), 1, threads=1)
+    with pytest.raises(AssertionError):
+        graph.add(np.arange(100, 101), np.ones((1, DIMENSION + 1), np.float32), threads=1)
+
+
+def test_fewer_nodes_than_asked_for_is_a_short_answer_where_hnswlib_raises() -> None:
+    graph, _ = built(20)
+    bare = hnswlib.Index("ip", DIMENSION)
+    bare.init_index(20)
+    bare.add_items(unit(20))
+
+    with pytest.raises(RuntimeError):
+        bare.knn_query(unit(1), k=21)
+    assert graph.nearest(unit(1), 21, threads=1).shape == (1, 20)
+    graph.mark_deleted(np.arange(15))
+    assert sorted(graph.nearest(unit(1), 21, threads=1)[0].tolist()) == list(range(15, 20))
+    graph.mark_deleted(np.arange(15, 20))
+    assert graph.nearest(unit(3), 21, threads=1).shape == (3, 0)
+    assert Graph.empty(DIMENSION, Distance.L2, OPTIONS).nearest(unit(2), 5, threads=1).size == 0
+
+
+def test_nodes_that_hnswlib_does_not_reach_are_told_and_at_last_not_asked_for() -> None:
+    graph = partly_cut_off()
+
+    short_answers = 1
+    while graph.usable:
+        with pytest.raises(GraphShort):
+            graph.nearest(unit(1), 40, threads=1)
+        short_answers += 1
+
+    assert short_answers == MAX_SHORT_ANSWERS
+
+
+def partly_cut_off() -> Graph:
+    """Return a graph that has come short once.
+
+    A node links to living ones alone: some that come when all others have died are cut off.
+    """
+    graph, values = Graph.empty(DIMENSION, Distance.COSINE, OPTIONS), unit(2000)
+    for first in range(0, 2000, 40):
+        graph.add(np.arange(first, first + 40), values[first : first + 40], threads=1)
+        try:
+            graph.nearest(unit(1), 40, threads=1)
+        except GraphShort:
+            return graph
+        graph.mark_deleted(np.arange(first, first + 40))
+    raise AssertionError("hnswlib reached every node; is the guard still needed?")
+
+
+def test_considered_candidates_are_each_search_s_own() -> None:
+    graph, values = built(3000)
+
+    thorough, hasty = recall(graph, values, 200), recall(graph, values, 10)
+    errors: list[float] = []
+
+    def search_hastily() -> None:
+        for _ in range(20):
+            recall(graph, values, 10)
+
+    def search_thoroughly() -> None:
+        errors.extend(thorough - recall(graph, values, 200) for _ in range(20))
+
+    threads = [threading.Thread(target=work) for work in (search_hastily, search_thoroughly)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert hasty < thorough
+    assert set(errors) == {0.0}
+
+
+def test_capacity_grows_by_itself_and_keeps_its_recall() -> None:
+    graph, values = built(FIRST_CAPACITY * 2 + 7)
+
+    assert graph.nodes == FIRST_CAPACITY * 2 + 7
+    assert recall(graph, values) >= 0.97
+
+
+def test_searches_while_it_grows_and_dies_see_only_whole_nodes() -> None:
+    graph, _ = built(500)
+    queries = unit(40, seed=5)
+    stop = threading.Event()
+    failures: list[object] = []
+
+    def search() -> None:
+        while not stop.is_set():
+            try:
+                found = graph.nearest(queries, 20, threads=1)
+                if found.shape != (40, 20) or found.max() >= 6000:
+                    failures.append(found)
+            except Exception as error:  # noqa: BLE001 -- told by the main thread
+                failures.append(error)
+
+    searchers = [threading.Thread(target=search) for _ in range(3)]
+    for thread in searchers:
+        thread.start()
+    grown = unit(6000)
+    for start in range(500, 6000, 250):
+        graph.add(np.arange(start, start + 250), grown[start : start + 250], threads=2)
+        graph.mark_deleted(np.arange(start - 500, start - 300))
+    stop.set()
+    for thread in searchers:
+        thread.join()
+
+    assert failures == []
+
+
+def test_a_saved_graph_comes_back_the_same(tmp_path: Path) -> None:
+    graph, _ = built(2000)
+    graph.mark_deleted(np.arange(0, 2000, 2))
+
+    graph.save(tmp_path / "graph")
+    loaded = Graph.load(tmp_path / "graph", DIMENSION, Distance.COSINE, nodes=2000, deleted=1000)
+    queries = unit(50, seed=3)
+
+    before = graph.nearest(queries, 30, threads=1)
+    np.testing.assert_array_equal(loaded.nearest(queries, 30, threads=1), before)
+    assert loaded.live == graph.live == 1000
+    more = unit(3000)[2000:]
+    loaded.add(np.arange(2000, 3000), more, threads=2)
+    assert loaded.nodes == 3000
+
+
+def test_a_save_that_the_disk_cuts_short_is_noticed_where_hnswlib_is_silent(
+    small_disk: Path,
+) -> None:
+    graph, _ = built(4000)  # 1 MB
+    (small_disk / "ballast").write_bytes(b"x" * (7 << 20))
+    bare = graph._index
+
+    bare.save_index(str(small_disk / "bare"))
+    assert (small_disk / "bare").stat().st_size < bare.index_file_size()
+    (small_disk / "bare").unlink()
+    with pytest.raises((StorageFull, OSError)):
+        graph.save(small_disk / "graph")
