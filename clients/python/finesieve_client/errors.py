@@ -149,7 +149,8 @@ def error_of_status(
     code: grpc.StatusCode, message: str | None, trailing_metadata: Trailers
 ) -> FinesieveError:
     """Translate the status of a call, with what its trailing metadata tells beside it."""
-    trailers = dict(trailing_metadata)
+    # Pair by pair: grpc.aio's Metadata has keys(), which dict() would ask for, and older ones err.
+    trailers = {key: value for key, value in trailing_metadata}  # noqa: C416
     status = _status(trailers.get(DETAILS_KEY, b""))
     info = _detail(status, error_details_pb2.ErrorInfo)
     retry = _detail(status, error_details_pb2.RetryInfo)
