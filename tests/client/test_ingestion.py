@@ -170,6 +170,17 @@ async def test_a_row_that_the_server_refuses_is_named_and_the_others_are_stored(
     assert set(store.passages) == {f"p{n}" for n in range(10)} - {"p3", "p7"}
 
 
+async def test_a_row_that_is_refused_alone_is_not_called_by_its_place_in_the_request() -> None:
+    def too_long(_: UpsertPassagesRequest, context: grpc.ServicerContext) -> None:
+        violation = field_violation("passages[0].text", "has 9 characters")
+        message = "passages[0].text has 9 characters"
+        refuse(context, grpc.StatusCode.INVALID_ARGUMENT, message, violation)
+
+    outcome = await Store(too_long).take(numbered(1))
+
+    assert outcome == Outcome(bad=(BadRow(1, "text has 9 characters"),))
+
+
 async def test_a_refusal_that_names_no_row_is_narrowed_down_to_it() -> None:
     def no_p5(request: UpsertPassagesRequest, context: grpc.ServicerContext) -> None:
         if any(each.id == "p5" for each in request.passages):

@@ -166,11 +166,12 @@ class Writer:
 
         The channel has tried four times already when an error comes here.
         """
+        started_s = time.monotonic()
         while True:
             try:
                 answer = await call()
             except FinesieveError as error:
-                waited_s = time.monotonic() - self._last_answer_s
+                waited_s = time.monotonic() - max(started_s, self._last_answer_s)
                 if not _is_passing(error) or waited_s > PATIENCE_S:
                     raise
                 await asyncio.sleep(error.retry_delay_s or PAUSE_S)
@@ -189,14 +190,14 @@ def _is_passing(error: FinesieveError) -> bool:
 
 def _refused(rows: Sequence[Row], error: InvalidArgument) -> dict[int, str]:
     """Return the lines that the server found at fault, and why; none where it does not say."""
-    if len(rows) == 1:
-        return {rows[0].line: error.message}
     refused = {}
     for violation in error.violations:
         if position := _POSITION.match(violation.field):
             field = violation.field[position.end() :].removeprefix(".")
             line = rows[int(position.group(1))].line
             refused[line] = f"{field} {violation.description}".strip()
+    if not refused and len(rows) == 1:
+        return {rows[0].line: error.message}
     return refused
 
 
