@@ -38,7 +38,7 @@ from finesieve_server.telemetry import Metrics
 _LAST_WORDS_S = 0.5
 _REOPEN_S = 0.5
 
-log = structlog.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +127,13 @@ class Serving:
             try:
                 await self._server.wait_for_termination()
             except Exception as error:
-                log.error("port closed", exc_info=error)
+                _log.error("port closed", exc_info=error)
             if self._admission.phase is Phase.DRAINING:
                 return
             try:
                 self._server = await self._opened()
             except Unavailable as error:
-                log.error("port still closed", exc_info=error)
+                _log.error("port still closed", exc_info=error)
                 await asyncio.sleep(_REOPEN_S)
 
     async def _opened(self) -> grpc.aio.Server:

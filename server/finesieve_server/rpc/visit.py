@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
-log = structlog.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -108,12 +108,12 @@ class Visit:
             return self._unexpected(error)
 
     def _unexpected(self, error: BaseException) -> Internal:
-        log.error("call failed", request_id=self.request_id, rpc=self.rpc, exc_info=error)
+        _log.error("call failed", request_id=self.request_id, rpc=self.rpc, exc_info=error)
         return Internal(self.request_id)
 
     def log_end(self, status: str, reason: str) -> None:
         times = self.times
-        log.info(
+        _log.info(
             "call",
             request_id=self.request_id,
             rpc=self.rpc,
