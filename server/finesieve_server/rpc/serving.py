@@ -126,7 +126,7 @@ class Serving:
         while True:
             try:
                 await self._server.wait_for_termination()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, the port is closed
                 _log.error("port closed", exc_info=error)
             if self._admission.phase is Phase.DRAINING:
                 return
