@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from finesieve_server.errors import AlreadyExists, CollectionNotFound, Unavailable
-from finesieve_server.index.collection import Collection, Workers
+from finesieve_server.index.collection import Collection
 from finesieve_server.index.directory import Directory, Entry
 from finesieve_server.index.records import CollectionSpec
+from finesieve_server.index.upkeep import SNAPSHOT_CHANGES, Shared
 
 READERS = 4  # searches and reads at a time, over all collections
 
@@ -18,31 +19,33 @@ class Catalog:
     """The collections of one data directory, which no other process may use meanwhile."""
 
     def __init__(
-        self, directory: Directory, workers: Workers, collections: dict[Entry, Collection]
+        self, directory: Directory, shared: Shared, collections: dict[Entry, Collection]
     ) -> None:
         """Take over what Catalog.open has opened."""
         self._directory = directory
-        self._workers = workers
+        self._shared = shared
         self._entries = {entry.spec.name: entry for entry in collections}
         self._collections = {entry.spec.name: each for entry, each in collections.items()}
         self._changing = asyncio.Lock()
         self._closed = False
 
     @classmethod
-    async def open(cls, data_dir: Path) -> "Catalog":
+    async def open(cls, data_dir: Path, *, snapshot_changes: int = SNAPSHOT_CHANGES) -> "Catalog":
         """Open every collection of a directory, which is made if it does not exist.
+
+        The index is saved on close, and whenever so many vectors came or went, or a tenth of all.
 
         Raises FailedPrecondition where another process uses it, or a newer version wrote it.
         """
         directory = await asyncio.to_thread(Directory, data_dir)
         cores = os.cpu_count() or 1
         readers = ThreadPoolExecutor(max(READERS, cores), "reader")
-        workers = Workers(readers, threading.Semaphore(1), cores)
+        shared = Shared(readers, threading.Semaphore(1), cores, snapshot_changes)
         collections: dict[Entry, Collection] = {}
         try:
             entries = await asyncio.to_thread(directory.entries)
             opening = [
-                asyncio.get_running_loop().run_in_executor(readers, Collection, entry, workers)
+                asyncio.get_running_loop().run_in_executor(readers, Collection, entry, shared)
                 for entry in entries
             ]
             outcomes = await asyncio.gather(*opening, return_exceptions=True)
@@ -55,9 +58,9 @@ class Catalog:
             if failed:
                 raise failed[0]
         except BaseException:
-            await cls(directory, workers, collections).close()
+            await cls(directory, shared, collections).close()
             raise
-        return cls(directory, workers, collections)
+        return cls(directory, shared, collections)
 
     def get(self, name: str) -> Collection:
         """Return a collection. Raises CollectionNotFound."""
@@ -88,7 +91,7 @@ class Catalog:
             self._closed = True
             closing = [collection.close() for collection in self._collections.values()]
             outcomes = await asyncio.gather(*closing, return_exceptions=True)
-            await asyncio.to_thread(self._workers.readers.shutdown)
+            await asyncio.to_thread(self._shared.readers.shutdown)
             await asyncio.to_thread(self._directory.close)
         failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if failed:
@@ -117,7 +120,7 @@ class Catalog:
     def _make(self, spec: CollectionSpec) -> tuple[Entry, Collection]:
         entry = self._directory.make_folder(spec)
         try:
-            collection = Collection(entry, self._workers)
+            collection = Collection(entry, self._shared)
             try:
                 self._directory.add_row(entry)
             except BaseException:

@@ -8,9 +8,8 @@ one that has not is dropped with its caller.
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from threading import Event, Semaphore
+from threading import Event
 from typing import TypeVar
 
 import numpy as np
@@ -30,36 +29,26 @@ from finesieve_server.index.records import (
     Upserted,
     View,
 )
+from finesieve_server.index.upkeep import Shared
 
 Result = TypeVar("Result")
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """The threads and cores that the collections of a catalog share."""
-
-    readers: Executor
-    cores: Semaphore  # for building graphs
-    threads: int  # of one search of many queries, or of one step of building
-
-
 class Collection:
     """Passages under one name. The catalog makes and closes it."""
 
-    def __init__(self, entry: Entry, workers: Workers) -> None:
+    def __init__(self, entry: Entry, shared: Shared) -> None:
         """Open the collection; blocks. A damaged one opens too, and answers DataLoss."""
         self.spec = entry.spec
         self._create_time = entry.create_time
-        self._readers = workers.readers
+        self._readers = shared.readers
         self._writer = ThreadPoolExecutor(1, f"writer-{entry.spec.name}")
         self._refusal: FinesieveError | None = None
         self._engine: Engine | None = None
         try:
-            self._engine = Engine(
-                entry.folder, entry.spec, self._writer, workers.cores, workers.threads
-            )
+            self._engine = Engine(entry.folder, entry.spec, self._writer, shared)
         except DataLoss as error:
             self._damaged(error)
 

@@ -28,7 +28,7 @@ from finesieve_server.index.records import (
 from finesieve_server.index.recovery import recover
 from finesieve_server.index.retrieval import Ranking, nearest
 from finesieve_server.index.store import Store, Writer
-from finesieve_server.index.upkeep import Upkeep
+from finesieve_server.index.upkeep import Shared, Upkeep
 
 Abandoned = Callable[[], bool]  # whether the caller of a read has given up
 
@@ -43,12 +43,11 @@ class Engine:
         folder: Path,
         spec: CollectionSpec,
         writer: Executor,
-        cores: threading.Semaphore,
-        threads: int,
+        shared: Shared,
     ) -> None:
         """Open what lies in the folder. Raises DataLoss where the store is damaged."""
         self._spec = spec
-        self._threads = threads
+        self._threads = shared.threads
         self._writing = threading.Lock()  # held from a write's start until it shows
         self.store = Store(folder / STORE)
         try:
@@ -56,7 +55,7 @@ class Engine:
         except BaseException:
             self.store.close()
             raise
-        self.upkeep = Upkeep(folder, self.store, spec, vectors, writer, cores, threads)
+        self.upkeep = Upkeep(folder, self.store, spec, vectors, writer, shared)
         self.upkeep.wake()
 
     def upsert(self, passages: Sequence[Passage], vectors: Sequence[Embedding | None]) -> Upserted:

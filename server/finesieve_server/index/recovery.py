@@ -13,7 +13,7 @@ from finesieve_server.index.distances import comparable
 from finesieve_server.index.records import CollectionSpec, Labels
 from finesieve_server.index.snapshot import MANIFEST, BadSnapshot, remove_unnamed, restore
 from finesieve_server.index.store import Store
-from finesieve_server.index.vectors import Vectors
+from finesieve_server.index.vectors import GRAPH_FROM, Vectors
 
 CHUNK = 4_096  # embeddings read from the store at a time
 
@@ -27,7 +27,7 @@ def recover(folder: Path, store: Store, spec: CollectionSpec) -> Vectors:
     try:
         vectors = _from_snapshot(folder, store, spec, expected)
     except BadSnapshot as problem:
-        if len(expected) or store.generation:
+        if store.generation or len(expected) >= GRAPH_FROM:
             _log.info("snapshot not used", collection=spec.name, reason=str(problem))
         (folder / MANIFEST).unlink(missing_ok=True)
         vectors = Vectors(new_vectors_path(folder), spec.dimension, spec.distance, spec.hnsw)

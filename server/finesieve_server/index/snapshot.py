@@ -146,7 +146,7 @@ def restore(
 
 def remove_unnamed(folder: Path, named: set[str]) -> None:
     """Remove files of derived indexes that nothing refers to."""
-    for pattern in ("graph-*.hnsw", "slots-*.bin", "vectors-*.f32"):
+    for pattern in ("graph-*.hnsw", "slots-*.bin", "vectors-*.f32", f"{MANIFEST}.new"):
         for path in folder.glob(pattern):
             if path.name not in named:
                 path.unlink()

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,11 +23,22 @@ from finesieve_server.index.store import Store
 from finesieve_server.index.vectors import GRAPH_FROM, Vectors
 
 MAX_BEHIND = 10_000  # vectors searched exactly; beyond, a write waits until the graph took as many
-SNAPSHOT_CHANGES = 20_000  # a snapshot is due after so many, or a tenth of the vectors if more
+SNAPSHOT_CHANGES = 20_000
+SNAPSHOT_SHARE = 10  # the least part of the vectors, one in so many, that is worth a snapshot
 PROGRESS_S = 5.0
 COPY_ROWS = 16_384
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the collections of one server share, and how they are tended."""
+
+    readers: Executor  # the threads of all searches and reads
+    building: threading.Semaphore  # held for each step of building a graph
+    threads: int  # of one such step, or of one search of many queries
+    snapshot_changes: int  # a snapshot is due after so many, or a share of the vectors if more
 
 
 class Upkeep:
@@ -39,17 +51,15 @@ class Upkeep:
         spec: CollectionSpec,
         vectors: Vectors,
         writer: Executor,
-        cores: threading.Semaphore,
-        threads: int,
+        shared: Shared,
     ) -> None:
-        """`writer` runs what must not meet a write; `cores` is shared with other collections."""
+        """`writer` runs what must not meet a write."""
         self.vectors = vectors
         self._folder = folder
         self._store = store
         self._spec = spec
         self._writer = writer
-        self._cores = cores
-        self._threads = threads
+        self._shared = shared
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._changed = threading.Condition()
@@ -150,8 +160,8 @@ class Upkeep:
 
     def _advance(self, vectors: Vectors) -> bool:
         before = vectors.graphed
-        with self._cores:
-            more = vectors.advance(self._threads)
+        with self._shared.building:
+            more = vectors.advance(self._shared.threads)
         with self._changed:
             self._advanced += vectors.graphed - before
             self._changed.notify_all()
@@ -185,7 +195,7 @@ class Upkeep:
         except (OSError, FinesieveError) as error:
             # The old index goes on serving; another try waits for more to change.
             _log.warning("index not compacted", collection=self._spec.name, error=str(error))
-            self._compact_from = old.count + SNAPSHOT_CHANGES
+            self._compact_from = old.count + self._shared.snapshot_changes
         finally:
             if self.vectors is not new:
                 new.discard()
@@ -209,7 +219,7 @@ class Upkeep:
             remove_unnamed(self._folder, {self.vectors.path.name})
 
     def _snapshot_due(self) -> bool:
-        due = max(SNAPSHOT_CHANGES, self.vectors.count // 10)
+        due = max(self._shared.snapshot_changes, self.vectors.count // SNAPSHOT_SHARE)
         return self.vectors.graph is not None and self.vectors.changes >= due
 
     def _save(self, record_generation: Callable[[int], None]) -> None:

@@ -375,7 +375,7 @@ async def test_a_search_that_nobody_waits_for_frees_its_thread(
     await asyncio.gather(*walks, return_exceptions=True)
 
     freed = threading.Event()
-    catalog._workers.readers.submit(freed.set)
+    catalog._shared.readers.submit(freed.set)
     assert await asyncio.to_thread(freed.wait, 5)
 
 

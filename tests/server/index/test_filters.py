@@ -219,11 +219,11 @@ def random_passage(random: np.random.Generator, number: int) -> Passage:
     for field in "fgh":
         shape = random.integers(4)
         if shape == 1:
-            metadata[field] = SCALARS[random.integers(len(SCALARS))]
+            metadata[field] = SCALARS[int(random.integers(len(SCALARS)))]
         elif shape == 2:
             metadata[field] = [SCALARS[i] for i in random.integers(len(SCALARS), size=3).tolist()]
         elif shape == 3:
-            metadata[field] = {"in": SCALARS[random.integers(len(SCALARS))]}
+            metadata[field] = {"in": SCALARS[int(random.integers(len(SCALARS)))]}
     return Passage(f"p{number}", metadata=metadata, document_id=f"d{number % 7}")
 
 

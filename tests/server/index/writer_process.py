@@ -1,0 +1,91 @@
+"""Write to a collection without end, telling each acknowledged operation: the process to kill.
+
+Operation n is the same in every process, so that who kills this one knows what must be there.
+"""
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finesieve_server.index.catalog import Catalog
+from finesieve_server.index.filters import Match
+from finesieve_server.index.records import Passage
+from tests.server.index.corpus import DIMENSION, spec
+
+IDS = 3000
+SNAPSHOT_CHANGES = 1000  # often, so that kills meet snapshots
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Passages to upsert, ids to delete, a bucket to delete: one of the three."""
+
+    upserted: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    bucket: int | None = None
+
+
+def operation(number: int) -> Operation:
+    random = np.random.default_rng(number)
+    if number < 4:  # enough for a graph
+        share = IDS // 4
+        return Operation(tuple(f"p{n}" for n in range(number * share, (number + 1) * share)))
+    chosen = random.choice(IDS, size=int(random.integers(1, 200)), replace=False)
+    names = tuple(f"p{n}" for n in chosen.tolist())
+    kind = random.integers(8)
+    if kind == 0:
+        return Operation(bucket=int(random.integers(40)))
+    return Operation(deleted=names) if kind == 1 else Operation(names)
+
+
+def apply(state: dict[str, int], number: int) -> dict[str, int]:
+    """Return which operation wrote each passage, after one more."""
+    done = operation(number)
+    gone = {*done.deleted, *(id_ for id_ in state if bucket_of(id_) == done.bucket)}
+    kept = {id_: writer for id_, writer in state.items() if id_ not in gone}
+    return kept | dict.fromkeys(done.upserted, number)
+
+
+def bucket_of(id_: str) -> int:
+    return int(id_[1:]) % 40
+
+
+def embedding(id_: str, number: int) -> NDArray[np.float32]:
+    random = np.random.default_rng((number, int(id_[1:])))
+    return random.standard_normal(DIMENSION).astype(np.float32)
+
+
+async def write(data_dir: Path, number: int) -> None:
+    print("opening", flush=True)  # noqa: T201
+    catalog = await Catalog.open(data_dir, snapshot_changes=SNAPSHOT_CHANGES)
+    names = [collection.spec.name for collection in catalog.page("", 1)]
+    collection = catalog.get("docs") if names else await catalog.create(spec())
+    while True:
+        todo = operation(number)
+        if todo.upserted:
+            await collection.upsert(
+                [
+                    Passage(
+                        id_,
+                        text=f"by {number}",
+                        metadata={"bucket": bucket_of(id_), "by": number},
+                        document_id=f"d{bucket_of(id_)}",
+                    )
+                    for id_ in todo.upserted
+                ],
+                [embedding(id_, number) for id_ in todo.upserted],
+            )
+        elif todo.deleted:
+            await collection.delete(todo.deleted)
+        else:
+            await collection.delete_where(Match("bucket", [todo.bucket]))
+        print(f"done {number}", flush=True)  # noqa: T201
+        number += 1
+
+
+if __name__ == "__main__":
+    asyncio.run(write(Path(sys.argv[1]), int(sys.argv[2])))
