@@ -29,6 +29,7 @@ from finesieve_client import field, passage
 from finesieve_client.cli import app
 from tests.client.scripted_server import Answer, ScriptedServer, refuse
 
+CERTIFICATES = Path(__file__).parent / "certificates"
 DOCS = Collection(
     name="docs",
     embedding_model="minilm",
@@ -268,6 +269,30 @@ def test_a_wrong_use_ends_with_two(target: str, arguments: tuple[str, ...], prob
     assert result.exit_code == 2
     assert problem in result.stderr
     assert result.stdout == ""
+
+
+def test_the_command_speaks_tls_and_brings_its_token(server: Server, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    pair = ((CERTIFICATES / "server.key").read_bytes(), (CERTIFICATES / "server.pem").read_bytes())
+    credentials = grpc.ssl_server_credentials([pair])
+
+    with ScriptedServer(server.answers(), credentials) as running:
+        authority = str(CERTIFICATES / "ca.pem")
+        result = run(running.target, "models", "--ca", authority, "--token-file", str(token))
+
+    assert result.exit_code == 0, result.stderr
+    assert running.metadata[0]["authorization"] == "Bearer secret"
+
+
+def test_a_token_is_not_sent_in_the_clear(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret")
+
+    result = run("search.example:50051", "models", "--token-file", str(token))
+
+    assert result.exit_code == 2
+    assert "in the clear; speak TLS" in result.stderr
 
 
 def test_a_file_that_is_not_there_is_one_line(target: str) -> None:

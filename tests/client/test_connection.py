@@ -36,7 +36,7 @@ async def test_token_and_user_agent_go_with_every_call() -> None:
 
 @pytest.mark.parametrize("client", [Client, AsyncClient])
 def test_a_token_does_not_leave_the_machine_in_the_clear(client: type) -> None:
-    with pytest.raises(ValueError, match=r"search.example:50051 in the clear; give tls=Tls"):
+    with pytest.raises(ValueError, match=r"search.example:50051 in the clear; speak TLS"):
         client("search.example:50051", token="secret")
 
 

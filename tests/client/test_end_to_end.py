@@ -269,6 +269,22 @@ def test_an_ingest_goes_on_where_an_earlier_one_ended(
     assert client.get_collection("client-resume").collection.passage_count == 150
 
 
+def test_rows_with_their_own_embeddings_are_ingested_once(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    rows = [{"id": f"p{n}", "text": "text", "embedding": [0.1 * n, 2, 3]} for n in range(10)]
+    corpus.write_text("\n".join(map(json.dumps, rows)))
+    options = "--caller-embeds --dimension 3 --distance cosine"
+
+    run(server, "collections", "create", "client-embedded", *options.split())
+    first = values(run(server, "ingest", str(corpus), "-c", "client-embedded", "--json"))
+    second = values(run(server, "ingest", str(corpus), "-c", "client-embedded", "--json"))
+
+    assert (first["inserted"], first["unchanged"]) == (10, 0)
+    assert (second["inserted"], second["unchanged"]) == (0, 10)
+
+
 def test_a_labelled_folder_is_evaluated_and_stored_only_once(
     server: ServerProcess, tmp_path: Path
 ) -> None:

@@ -74,9 +74,7 @@ class Connection:
 
     def __post_init__(self) -> None:
         if self.token and self.tls is None and not is_loopback(self.target):
-            raise ValueError(
-                f"a token would travel to {self.target} in the clear; give tls=Tls(...) too"
-            )
+            raise ValueError(f"a token would travel to {self.target} in the clear; speak TLS")
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Return what every call carries."""
