@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from finesieve_server.batching.cost import CostModel, Sample
 from finesieve_server.batching.plan import Batch, BatchLimits, Job, Priority, WaitingWork
-from finesieve_server.errors import DeadlineExceeded, DeadlineTooShort, ModelFailure, Overloaded
+from finesieve_server.errors import (
+    DeadlineExceeded,
+    DeadlineTooShort,
+    FinesieveError,
+    ModelFailure,
+    Overloaded,
+)
 from finesieve_server.telemetry import Metrics
 
 # What came of one item: the model's output, its failure, or None where the deadline came first.
@@ -156,19 +162,15 @@ class Batcher:
 
     def _admit(self, job: Job, work: Work) -> _Caller:
         now = self._clock()
-        cost = self._costs[work.model]
-        alone_s = sum(map(cost.row_s, job.lengths))
-        if not work.partial and now + alone_s > work.deadline:
-            raise DeadlineTooShort(alone_s, work.deadline - now)
         with self._changed:
-            ahead_s = self._waiting.ahead_s(job)
             if self._waiting.tokens >= self._max_waiting_tokens:
-                raise Overloaded("the queue is full", retry_after_s=ahead_s / 2)
-            if not work.partial and now + ahead_s + alone_s > work.deadline:
-                raise Overloaded(
-                    f"{ahead_s:.1f} s of work wait already, too long for the deadline",
-                    retry_after_s=now + ahead_s + alone_s - work.deadline,
-                )
+                raise Overloaded("the queue is full", retry_after_s=self._waiting.work_s / 2)
+            self._waiting.add(job, now)
+            try:
+                self._check_in_time(job, now)
+            except FinesieveError:
+                self._waiting.remove(job)
+                raise
             caller = _Caller(
                 work,
                 rows=[None] * len(work.items),
@@ -177,10 +179,22 @@ class Batcher:
                 unanswered=len(work.items),
             )
             self._callers[job] = caller
-            self._waiting.add(job)
             self._metrics.waiting_tokens.set(self._waiting.tokens)
             self._changed.notify()
         return caller
+
+    def _check_in_time(self, job: Job, now: float) -> None:
+        left_s = job.deadline - now
+        if job.partial:
+            return
+        if job.waiting_s > left_s:
+            raise DeadlineTooShort(job.waiting_s, left_s)
+        done_s = self._waiting.before_s(job)
+        if done_s > left_s:
+            raise Overloaded(
+                f"this would be done in {done_s:.1f} s, the deadline leaves {left_s:.1f} s",
+                retry_after_s=done_s - left_s,
+            )
 
     def _leave(self, job: Job) -> None:
         with self._changed:

@@ -3,7 +3,9 @@
 The rule, whole:
 
 1. Work that can no longer be finished in time is given up before it costs anything.
-2. The most urgent job leads: earliest deadline first, bulk work counted as due later.
+2. The job that is due first leads. A job is due at its deadline, or sooner: after some times as
+   long as it takes alone, so that everyone waits in proportion to what they ask for, and a query's
+   embedding does not queue behind a thousand pairs. Bulk work is due later.
 3. Its longest item starts the batch, and the nearest lengths of any job of that model join, each
    as long as its padding costs less than a batch of its own would.
 4. A job that may be answered in part, and may not be done in time, gives its items in its own
@@ -47,7 +49,9 @@ class BatchLimits:
 
     max_tokens: int
     max_s: float
-    # A bulk job queues as though it were due this much later.
+    # A job is due once it has waited this many times as long as it takes, if not before.
+    stretch: float = 10.0
+    # A bulk job is due this much later.
     bulk_patience_s: float = 10.0
 
 
@@ -63,6 +67,7 @@ class Job:
     partial: bool = False
     waiting: dict[int, "Item"] = field(default_factory=dict, init=False)  # by position, in order
     waiting_s: float = field(default=0.0, init=False)  # what they take at the least
+    due: float = field(default=0.0, init=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,12 +112,12 @@ class WaitingWork:
         self._arrivals = count()
         self.tokens = 0
 
-    def ahead_s(self, job: Job) -> float:
-        """Seconds, at the least, of the work that goes before this job, waiting itself or not."""
-        urgency = self._urgency(job)
-        return sum(each.waiting_s for each in self._jobs if self._urgency(each) <= urgency)
+    @property
+    def work_s(self) -> float:
+        """Seconds that the waiting work takes at the least."""
+        return sum(job.waiting_s for job in self._jobs)
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Job, now: float) -> None:
         cost = self._costs[job.model]
         for index, tokens in enumerate(job.lengths):
             item = Item(job, index, tokens, cost.row_s(tokens), next(self._arrivals))
@@ -120,7 +125,14 @@ class WaitingWork:
             job.waiting_s += item.row_s
             self.tokens += tokens
             insort(self._by_length[job.model], item, key=_place)
+        job.due = min(job.deadline, now + self._limits.stretch * job.waiting_s)
+        if job.priority is Priority.BULK:
+            job.due += self._limits.bulk_patience_s
         self._jobs[job] = None
+
+    def before_s(self, job: Job) -> float:
+        """Seconds, at the least, until all that is due no later than this job is done."""
+        return sum(each.waiting_s for each in self._jobs if each.due <= job.due)
 
     def remove(self, job: Job) -> None:
         """Forget what of the job has not started; a job that is not here is no error."""
@@ -141,8 +153,8 @@ class WaitingWork:
         """Remove and return what goes next, or None where nothing waits."""
         if not self._jobs:
             return None
-        by_urgency = sorted(self._jobs, key=self._urgency)
-        leader, hurried = by_urgency[0], _hurried(by_urgency, now)
+        by_due = sorted(self._jobs, key=lambda job: job.due)
+        leader, hurried = by_due[0], _hurried(by_due, now)
         growing = _Growing(self._costs[leader.model], self._limits, now)
         if leader in hurried:
             growing.join_in_order(leader.waiting.values())
@@ -151,10 +163,6 @@ class WaitingWork:
         for item in growing.items:
             self._take(item)
         return Batch(leader.model, growing.items)
-
-    def _urgency(self, job: Job) -> float:
-        bulk = job.priority is Priority.BULK
-        return job.deadline + (self._limits.bulk_patience_s if bulk else 0.0)
 
     def _least_s(self, job: Job) -> float:
         if job.partial:
@@ -234,11 +242,11 @@ class _Growing:
         )
 
 
-def _hurried(by_urgency: Sequence[Job], now: float) -> set[Job]:
-    """Return the partial jobs that may not be done in time if all goes by urgency."""
+def _hurried(by_due: Sequence[Job], now: float) -> set[Job]:
+    """Return the partial jobs that may not be done in time."""
     hurried = set()
     work_s = 0.0
-    for job in by_urgency:
+    for job in by_due:
         work_s += job.waiting_s
         if job.partial and now + _CAUTION * work_s > job.deadline:
             hurried.add(job)

@@ -3,6 +3,7 @@
 Says which pairs are scored and how scores become an order; when they are scored is the batcher's.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -198,13 +199,13 @@ class Reranker:
 def _first_stage_order(candidates: Sequence[Candidate]) -> list[int]:
     """Return the candidates' indexes, best first stage first, ties in the order of the request."""
     scores = [each.first_stage_score for each in candidates]
-    given = [score for score in scores if score is not None]
-    if given and len(given) < len(scores):
-        raise InvalidArgument(
-            "documents", f"{len(given)} of {len(scores)} have a first_stage_score; all or none may"
-        )
-    if not np.isfinite(given).all():
-        raise InvalidArgument("documents", "a first_stage_score is not finite")
+    given = len(scores) - scores.count(None)
+    for position, score in enumerate(scores):
+        field = f"documents[{position}].first_stage_score"
+        if score is None and given:
+            raise InvalidArgument(field, f"is missing; {given} others have one, all or none may")
+        if score is not None and not math.isfinite(score):
+            raise InvalidArgument(field, f"is {score}; it must be finite")
     return sorted(range(len(scores)), key=lambda index: -(scores[index] or 0.0))
 
 

@@ -52,9 +52,10 @@ class Retriever:
         is not here; InvalidArgument for a text or a vector that cannot be one of its queries.
         """
         target = self._catalog.get(collection)
-        for query in queries:
+        for position, query in enumerate(queries):
             if isinstance(query, str):
-                check_text("query", query, self._limits.max_query_chars)
+                field = "text" if len(queries) == 1 else f"queries[{position}].text"
+                check_text(field, query, self._limits.max_query_chars)
         vectors = await self._vectors(target.spec, queries, call)
         with call.times.measure("retrieve"):
             return await target.search(

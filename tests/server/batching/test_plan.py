@@ -25,7 +25,7 @@ class Line:
 def waiting(*jobs: Job, max_tokens: int = 1000, max_s: float = NEVER) -> WaitingWork:
     work = WaitingWork({"a": Line(), "b": Line()}, BatchLimits(max_tokens, max_s))
     for job in jobs:
-        work.add(job)
+        work.add(job, now=0.0)
     return work
 
 
@@ -64,7 +64,7 @@ def test_lengths_join_while_their_padding_costs_less_than_a_batch_of_their_own()
 
 
 def test_a_longer_neighbour_counts_the_padding_it_brings_to_everyone() -> None:
-    urgent = job(50, 50, 50, deadline=90.0)
+    urgent = job(50, 50, 50, deadline=20.0)
     work = waiting(urgent, job(54))
 
     assert lengths(work.take_batch(0.0)) == [50, 50, 50]
@@ -117,9 +117,9 @@ def test_bulk_work_waits_for_interactive_work_that_is_due_a_little_later() -> No
 
 def test_bulk_work_that_has_waited_long_goes_before_new_interactive_work() -> None:
     bulk = job(100, deadline=50.0, priority=Priority.BULK)
-    work = waiting(bulk, job(50, deadline=65.0))
+    work = waiting(bulk, job(70, deadline=65.0))
 
-    assert [lengths(batch) for batch in drained(work)] == [[100], [50]]
+    assert [lengths(batch) for batch in drained(work)] == [[100], [70]]
 
 
 def test_work_that_cannot_be_finished_in_time_is_given_up_unstarted() -> None:
@@ -186,13 +186,35 @@ def test_an_item_does_not_join_a_batch_that_would_end_after_its_deadline() -> No
     assert Line().batch_s(len(first.items), first.longest) <= 10.0
 
 
-def test_bulk_work_is_not_ahead_of_an_interactive_job_that_is_due_sooner() -> None:
+def test_only_what_is_due_before_a_job_counts_against_it() -> None:
     bulk = job(*[100] * 50, deadline=60.0, priority=Priority.BULK)
-    urgent, patient = job(10, deadline=30.0), job(20, deadline=40.0)
-    work = waiting(bulk, urgent)
+    urgent, patient, last = job(10, deadline=5.0), job(20, deadline=15.0), job(30)
+    work = waiting(bulk, urgent, patient, last)
 
-    assert work.ahead_s(patient) == pytest.approx(1.0)
-    assert work.ahead_s(job(10, deadline=90.0)) == pytest.approx(501.0)
+    assert work.before_s(patient) == pytest.approx(1.0 + 2.0)
+    assert work.before_s(bulk) == pytest.approx(work.work_s) == pytest.approx(506.0)
+
+
+def test_a_small_job_does_not_queue_behind_a_large_one_with_the_same_deadline() -> None:
+    large, small = job(*[10] * 400, deadline=3000.0), job(15, deadline=3000.0)
+    work = waiting(large, max_tokens=100)
+    work.add(small, now=50.0)
+
+    first = work.take_batch(50.0)
+
+    assert first is not None
+    assert [item.job for item in first.items][:1] == [small]
+
+
+def test_a_large_job_that_has_waited_in_proportion_goes_before_new_small_ones() -> None:
+    large, small = job(*[10] * 40), job(15)
+    work = waiting(large)
+    work.add(small, now=390.0)
+
+    first = work.take_batch(390.0)
+
+    assert first is not None
+    assert first.items[0].job is large
 
 
 def test_a_cancelled_job_leaves_at_once_and_its_mates_stay() -> None:
