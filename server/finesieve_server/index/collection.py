@@ -31,6 +31,8 @@ from finesieve_server.index.records import (
 )
 from finesieve_server.index.upkeep import Shared
 
+QUERIES_AT_A_TIME = 32  # by one thread; a change of the graph waits for them
+
 Result = TypeVar("Result")
 
 _log = structlog.get_logger(__name__)
@@ -114,17 +116,25 @@ class Collection:
 
         Shape of queries: (queries, dimension). ef_search 0: the collection's own.
         """
-        return await self._read(
-            lambda engine, abandoned: engine.search(
-                queries,
-                top_k,
-                ef_search=ef_search,
-                exact=exact,
-                condition=filter,
-                view=view,
-                abandoned=abandoned,
+
+        async def search_from(first: int) -> list[list[Found]]:
+            return await self._read(
+                lambda engine, abandoned: engine.search(
+                    queries[first : first + QUERIES_AT_A_TIME],
+                    top_k,
+                    first=first,
+                    ef_search=ef_search,
+                    exact=exact,
+                    condition=filter,
+                    view=view,
+                    abandoned=abandoned,
+                )
             )
-        )
+
+        # Apart, on several threads: while one searches, another reads what it found.
+        starts = range(0, len(queries), QUERIES_AT_A_TIME)
+        parts = await asyncio.gather(*map(search_from, starts))
+        return [found for part in parts for found in part]
 
     async def close(self, *, deleted: bool = False) -> None:
         """Finish the writes, save the index, and let go; calls that come later are refused."""

@@ -4,6 +4,7 @@ Every connection of the index is made here. What the tables mean is left to stor
 """
 
 import errno
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,10 @@ from finesieve_server.errors import DataLoss, FailedPrecondition, StorageFull, U
 
 BUSY_TIMEOUT_MS = 10_000
 CHECKPOINT_PAGES = 4_000  # 16 MB of log between two copies into the database
+LEAST_ROOM_BYTES = 64 << 10  # a database cannot be opened in less
 LOG_LIMIT_BYTES = 64 << 20  # a longer log, left by a large batch, is cut back
 
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # disk, quota, ulimit -f
 
 
 def connect(path: Path, *, create: bool = False, cache_bytes: int = 4 << 20) -> apsw.Connection:
@@ -27,7 +29,8 @@ def connect(path: Path, *, create: bool = False, cache_bytes: int = 4 << 20) -> 
     flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
     with translated(path):
         connection = apsw.Connection(str(path), flags=flags)
-        try:
+    try:
+        with translated(path, connection):
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -36,9 +39,9 @@ def connect(path: Path, *, create: bool = False, cache_bytes: int = 4 << 20) -> 
             connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")
             connection.execute(f"PRAGMA cache_size = {-cache_bytes // 1024}")
-        except BaseException:
-            connection.close()
-            raise
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -65,7 +68,7 @@ def translated(path: Path, connection: apsw.Connection | None = None) -> Iterato
     except apsw.FullError as error:
         raise StorageFull(f"no room to write {path.name}") from error
     except (apsw.IOError, apsw.CantOpenError) as error:
-        if connection is not None and connection.system_errno in _NO_ROOM:
+        if _out_of_room(path, connection):
             raise StorageFull(f"no room to write {path.name}") from error
         if isinstance(error, apsw.CantOpenError):
             raise DataLoss(f"{path} cannot be opened: {error}") from error
@@ -80,9 +83,17 @@ def translated(path: Path, connection: apsw.Connection | None = None) -> Iterato
         raise
 
 
+def _out_of_room(path: Path, connection: apsw.Connection | None) -> bool:
+    # SQLite has no code of its own for a full disk where it maps or makes a file.
+    known = connection is not None and connection.system_errno in _NO_ROOM
+    return known or shutil.disk_usage(path.parent).free < LEAST_ROOM_BYTES
+
+
 def require_format(connection: apsw.Connection, path: Path, expected: int) -> None:
     """Refuse a database of a format that this version does not read."""
     found = connection.execute("PRAGMA user_version").get
+    if not found:
+        raise DataLoss(f"{path} is damaged: it holds nothing")
     if found != expected:
         raise FailedPrecondition(
             f"{path} has format {found}; this server reads format {expected}: "

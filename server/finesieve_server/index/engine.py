@@ -7,6 +7,7 @@ reads the store, and looks again where a write came between.
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +48,7 @@ class Engine:
     ) -> None:
         """Open what lies in the folder. Raises DataLoss where the store is damaged."""
         self._spec = spec
-        self._threads = shared.threads
-        self._writing = threading.Lock()  # held from a write's start until it shows
+        self._showing = threading.Lock()  # held from a commit until the vectors show it
         self.store = Store(folder / STORE)
         try:
             vectors = recover(folder, self.store, spec)
@@ -78,13 +78,14 @@ class Engine:
             self._spec.distance,
         )
         self.upkeep.make_room(len(matrix))
-        with self._writing:
-            shown = self.upkeep.vectors
+        shown = self.upkeep.vectors
+        with ExitStack() as until_shown:
             with self.store.writing() as writer:
                 replaced = writer.labels_of([passage.id for passage in passages])
                 writer.remove(replaced)
                 labels = writer.add(passages, embeddings)
                 shown.stage(labels[found], matrix)
+                until_shown.enter_context(self._showing)
             shown.publish(len(matrix), replaced)
         self.upkeep.wake()
         return Upserted(inserted=len(passages) - len(replaced), updated=len(replaced))
@@ -121,14 +122,18 @@ class Engine:
         queries: Matrix,
         top_k: int,
         *,
+        first: int,
         ef_search: int,
         exact: bool,
         condition: Filter | None,
         view: View,
         abandoned: Abandoned,
     ) -> list[list[Found]]:
-        """Return per query the nearest passages, best first."""
-        compared = self._comparable(queries)
+        """Return per query the nearest passages, best first; `first` is the first one's position.
+
+        Few queries at a time: a change of the graph waits for them.
+        """
+        compared = self._comparable(queries, first)
         for looks_left in reversed(range(LOOKS)):
             vectors = self.upkeep.vectors
             removals = vectors.removals
@@ -141,7 +146,6 @@ class Engine:
                     considered=ef_search or self._spec.hnsw.ef_search,
                     exact=exact,
                     condition=condition,
-                    threads=self._threads,
                 )
                 wanted = {label for labels, _ in rankings for label in labels.tolist()}
                 passages = reader.by_labels(np.array(sorted(wanted), np.int64), view)
@@ -150,7 +154,7 @@ class Engine:
             moved = len(passages) < len(wanted) or (condition and vectors.removals > removals)
             if not moved or not looks_left:
                 return [_found(ranking, passages) for ranking in rankings]
-            with self._writing:
+            with self._showing:
                 pass  # the write that moved it shows now
         raise AssertionError("unreachable")
 
@@ -162,20 +166,19 @@ class Engine:
         self.upkeep.vectors.close()
 
     def _remove(self, choose: Callable[[Writer], Labels]) -> int:
-        with self._writing:
+        with ExitStack() as until_shown:
             with self.store.writing() as writer:
                 labels = choose(writer)
                 writer.remove(labels)
+                until_shown.enter_context(self._showing)
             self.upkeep.vectors.publish(0, labels)
         self.upkeep.wake()
         return len(labels)
 
-    def _comparable(self, queries: Matrix) -> Matrix:
-        fields = (
-            ["embedding"]
-            if len(queries) == 1
-            else [f"queries[{position}].embedding" for position in range(len(queries))]
-        )
+    def _comparable(self, queries: Matrix, first: int) -> Matrix:
+        fields = [f"queries[{first + row}].embedding" for row in range(len(queries))]
+        if len(queries) == 1 and not first:
+            fields = ["embedding"]  # of a request with one query
         rows = list(np.asarray(queries, np.float32))
         return comparable(rows, fields, self._spec.dimension, self._spec.distance)
 

@@ -52,14 +52,11 @@ def scores_of(distance: Distance, queries: Matrix, vectors: Matrix) -> Scores:
 
     Shapes: (queries, dimension), (queries, vectors, dimension); (queries, vectors).
     """
-    # Sums in float64, rounded once, do not show the order in which they were taken.
-    exact, wide = vectors.astype(np.float64), queries.astype(np.float64)
+    # einsum adds up each pair by itself and in one order; a product of matrices does not.
     if distance is Distance.L2:
-        exact -= wide[:, None]
-        scores = -np.einsum("qvd,qvd->qv", exact, exact)
-    else:
-        scores = np.einsum("qvd,qd->qv", exact, wide)
-    return np.asarray(scores, np.float32)
+        difference = vectors - queries[:, None]
+        return -np.asarray(np.einsum("qvd,qvd->qv", difference, difference))
+    return np.asarray(np.einsum("qvd,qd->qv", vectors, queries))
 
 
 def _products(distance: Distance, queries: Matrix, vectors: Matrix) -> Scores:

@@ -21,7 +21,6 @@ from finesieve_server.index.shared_lock import SharedLock
 Nodes = NDArray[np.int64]
 
 HOLD_S = 0.005  # how long a change may keep searches waiting
-QUERIES_PER_HOLD = 32  # how many queries may keep a change waiting
 MARKS_PER_HOLD = 1_000
 FIRST_CAPACITY = 4_096
 MAX_SHORT_ANSWERS = 100
@@ -105,28 +104,23 @@ class Graph:
                     self._index.mark_deleted(node)
                     self.deleted += 1
 
-    def nearest(self, queries: Matrix, candidates: int, *, threads: int) -> Nodes:
-        """Return the nearest nodes to each query, best first.
+    def nearest(self, queries: Matrix, candidates: int) -> Nodes:
+        """Return the nearest nodes to each query, best first. Few queries: changes wait for them.
 
         Shape: (queries, candidates), or fewer columns where fewer nodes live.
         Raises GraphShort where hnswlib does not reach as many.
         """
         assert queries.shape[1:] == (self._index.dim,)
-        found = np.empty((len(queries), candidates), np.int64)
-        for start in range(0, len(queries), QUERIES_PER_HOLD):
-            rows = slice(start, start + QUERIES_PER_HOLD)
-            with self._lock.shared():
-                found = found[:, : self.live]
-                if not found.shape[1]:
-                    break
-                try:
-                    found[rows], _ = self._index.knn_query(
-                        queries[rows], k=found.shape[1], num_threads=threads
-                    )
-                except RuntimeError as error:
-                    self._short_answers += 1
-                    raise GraphShort(str(error)) from error
-        return found
+        with self._lock.shared():
+            candidates = min(candidates, self.live)
+            if not candidates:
+                return np.empty((len(queries), 0), np.int64)
+            try:
+                found, _ = self._index.knn_query(queries, k=candidates, num_threads=1)
+            except RuntimeError as error:
+                self._short_answers += 1
+                raise GraphShort(str(error)) from error
+        return np.asarray(found, np.int64)
 
     def save(self, path: Path) -> None:
         """Write the graph to a new file and sync it. Searches go on, changes wait."""

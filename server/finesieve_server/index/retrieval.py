@@ -27,14 +27,13 @@ def nearest(
     considered: int,
     exact: bool,
     condition: Filter | None,
-    threads: int,
 ) -> list[Ranking]:
     """Return per query the labels of the nearest passages and their scores, best first."""
     if condition is None:
         if exact:
             found = vectors.exact(queries, top_k)
         else:
-            found = vectors.nearest(queries, top_k, considered, threads=threads)
+            found = vectors.nearest(queries, top_k, considered)
         return [(vectors.labels_of(slots), scores) for slots, scores in found]
     # Comparing all m matches costs m. The graph, where m of n match, must give n / m candidates
     # for each match wanted. The two meet at:
@@ -71,7 +70,7 @@ def _over_fetched(
     wanted = SPARE_MATCHES * top_k
     fetched = max(considered, 2 * wanted)
     while True:
-        near = vectors.near(query[None], fetched, fetched, threads=1)
+        near = vectors.near(query[None], fetched, fetched)
         if near is None:
             return None
         labels = vectors.labels_of(near[0])

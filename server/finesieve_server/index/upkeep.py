@@ -37,7 +37,7 @@ class Shared:
 
     readers: Executor  # the threads of all searches and reads
     building: threading.Semaphore  # held for each step of building a graph
-    threads: int  # of one such step, or of one search of many queries
+    threads: int  # of one such step
     snapshot_changes: int  # a snapshot is due after so many, or a share of the vectors if more
 
 

@@ -133,14 +133,12 @@ class Vectors:
 
     # --- many search
 
-    def nearest(
-        self, queries: Matrix, count: int, considered: int, *, threads: int
-    ) -> list[Ranking]:
+    def nearest(self, queries: Matrix, count: int, considered: int) -> list[Ranking]:
         """Return per query up to `count` live slots and their scores, best first.
 
         `considered` is how many the graph looks at; more find better and cost more.
         """
-        near = self.near(queries, count, considered, threads=threads)
+        near = self.near(queries, count, considered)
         if near is None:
             return self.exact(queries, count)
         if all(len(slots) == count for slots in near):
@@ -153,9 +151,7 @@ class Vectors:
             for query, slots in zip(queries, near, strict=True)
         ]
 
-    def near(
-        self, queries: Matrix, count: int, considered: int, *, threads: int
-    ) -> list[Slots] | None:
+    def near(self, queries: Matrix, count: int, considered: int) -> list[Slots] | None:
         """Return per query at least the `count` nearest live slots, unless some died meanwhile.
 
         None where an exact search is cheaper, or the graph cannot tell.
@@ -165,11 +161,12 @@ class Vectors:
         if graph is None or not graph.usable or considered * EXACT_SHARE > graph.live:
             return None
         try:
-            found = graph.nearest(queries, considered, threads=threads)
+            found = graph.nearest(queries, considered)
         except GraphShort:
             return None
-        tail = self._live_slots(graphed, self.count)
-        living = self._live[found]
+        with self._guard:  # what one write shows and hides is seen together
+            tail = self._live_slots(graphed, self.count)
+            living = self._live[found]
         if not len(tail):
             return [
                 slots[:count] if alive.all() else slots[alive][:count]
@@ -184,7 +181,9 @@ class Vectors:
 
     def exact(self, queries: Matrix, count: int) -> list[Ranking]:
         """Return per query the `count` nearest of all live slots, best first."""
-        return self._exact_of(queries, self._live_slots(0, self.count), count)
+        with self._guard:
+            slots = self._live_slots(0, self.count)
+        return self._exact_of(queries, slots, count)
 
     def among(self, queries: Matrix, labels: Labels, count: int) -> list[Ranking]:
         """Return per query the `count` nearest of these labels' live slots, best first."""

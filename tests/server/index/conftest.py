@@ -1,6 +1,5 @@
 """Give each test a catalog of its own in a fresh directory, and where needed a small disk."""
 
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.collection import Collection
 from tests.server.index.corpus import spec
+from tests.server.index.disk import Disk, LimitedFiles, SmallDisk, can_mount
 
 
 @pytest.fixture
@@ -23,13 +23,7 @@ async def collection(catalog: Catalog) -> Collection:
     return await catalog.create(spec())
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)
+@pytest.fixture(params=[SmallDisk, LimitedFiles] if can_mount() else [LimitedFiles])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    with request.param(tmp_path / "disk") as opened:
+        yield opened

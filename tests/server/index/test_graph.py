@@ -11,6 +11,7 @@ from finesieve_server.errors import StorageFull
 from finesieve_server.index.graph import FIRST_CAPACITY, MAX_SHORT_ANSWERS, Graph, GraphShort
 from finesieve_server.index.records import Distance, HnswOptions
 from tests.server.index.corpus import DIMENSION, embeddings
+from tests.server.index.disk import Disk
 
 OPTIONS = HnswOptions()
 
@@ -28,7 +29,7 @@ def built(count: int, distance: Distance = Distance.COSINE) -> tuple[Graph, np.n
 
 def recall(graph: Graph, values: np.ndarray, considered: int = 64) -> float:
     queries = unit(100, seed=8)
-    found = graph.nearest(queries, considered, threads=1)[:, :10]
+    found = graph.nearest(queries, considered)[:, :10]
     truth = np.argsort(-(queries @ values.T), axis=1)[:, :10]
     hits = sum(len(set(a) & set(b)) for a, b in zip(found.tolist(), truth.tolist(), strict=True))
     return hits / 1000
@@ -39,7 +40,7 @@ def test_a_query_of_the_wrong_dimension_never_reaches_hnswlib() -> None:
 
     for shape in ((1, DIMENSION - 1), (1, DIMENSION + 1), (DIMENSION,)):
         with pytest.raises(AssertionError):
-            graph.nearest(np.ones(shape, np.float32), 1, threads=1)
+            graph.nearest(np.ones(shape, np.float32), 1)
     with pytest.raises(AssertionError):
         graph.add(np.arange(100, 101), np.ones((1, DIMENSION + 1), np.float32), threads=1)
 
@@ -52,12 +53,12 @@ def test_fewer_nodes_than_asked_for_is_a_short_answer_where_hnswlib_raises() -> 
 
     with pytest.raises(RuntimeError):
         bare.knn_query(unit(1), k=21)
-    assert graph.nearest(unit(1), 21, threads=1).shape == (1, 20)
+    assert graph.nearest(unit(1), 21).shape == (1, 20)
     graph.mark_deleted(np.arange(15))
-    assert sorted(graph.nearest(unit(1), 21, threads=1)[0].tolist()) == list(range(15, 20))
+    assert sorted(graph.nearest(unit(1), 21)[0].tolist()) == list(range(15, 20))
     graph.mark_deleted(np.arange(15, 20))
-    assert graph.nearest(unit(3), 21, threads=1).shape == (3, 0)
-    assert Graph.empty(DIMENSION, Distance.L2, OPTIONS).nearest(unit(2), 5, threads=1).size == 0
+    assert graph.nearest(unit(3), 21).shape == (3, 0)
+    assert Graph.empty(DIMENSION, Distance.L2, OPTIONS).nearest(unit(2), 5).size == 0
 
 
 def test_nodes_that_hnswlib_does_not_reach_are_told_and_at_last_not_asked_for() -> None:
@@ -66,7 +67,7 @@ def test_nodes_that_hnswlib_does_not_reach_are_told_and_at_last_not_asked_for() 
     short_answers = 1
     while graph.usable:
         with pytest.raises(GraphShort):
-            graph.nearest(unit(1), 40, threads=1)
+            graph.nearest(unit(1), 40)
         short_answers += 1
 
     assert short_answers == MAX_SHORT_ANSWERS
@@ -81,7 +82,7 @@ def partly_cut_off() -> Graph:
     for first in range(0, 2000, 40):
         graph.add(np.arange(first, first + 40), values[first : first + 40], threads=1)
         try:
-            graph.nearest(unit(1), 40, threads=1)
+            graph.nearest(unit(1), 40)
         except GraphShort:
             return graph
         graph.mark_deleted(np.arange(first, first + 40))
@@ -127,7 +128,7 @@ def test_searches_while_it_grows_and_dies_see_only_whole_nodes() -> None:
     def search() -> None:
         while not stop.is_set():
             try:
-                found = graph.nearest(queries, 20, threads=1)
+                found = graph.nearest(queries, 20)
                 if found.shape != (40, 20) or found.max() >= 6000:
                     failures.append(found)
             except Exception as error:  # noqa: BLE001 -- told by the main thread
@@ -155,23 +156,20 @@ def test_a_saved_graph_comes_back_the_same(tmp_path: Path) -> None:
     loaded = Graph.load(tmp_path / "graph", DIMENSION, Distance.COSINE, nodes=2000, deleted=1000)
     queries = unit(50, seed=3)
 
-    before = graph.nearest(queries, 30, threads=1)
-    np.testing.assert_array_equal(loaded.nearest(queries, 30, threads=1), before)
+    before = graph.nearest(queries, 30)
+    np.testing.assert_array_equal(loaded.nearest(queries, 30), before)
     assert loaded.live == graph.live == 1000
     more = unit(3000)[2000:]
     loaded.add(np.arange(2000, 3000), more, threads=2)
     assert loaded.nodes == 3000
 
 
-def test_a_save_that_the_disk_cuts_short_is_noticed_where_hnswlib_is_silent(
-    small_disk: Path,
-) -> None:
+def test_a_save_that_the_disk_cuts_short_is_noticed_where_hnswlib_is_silent(disk: Disk) -> None:
     graph, _ = built(4000)  # 1 MB
-    (small_disk / "ballast").write_bytes(b"x" * (7 << 20))
-    bare = graph._index
+    disk.fill(leave=200_000)
 
-    bare.save_index(str(small_disk / "bare"))
-    assert (small_disk / "bare").stat().st_size < bare.index_file_size()
-    (small_disk / "bare").unlink()
-    with pytest.raises((StorageFull, OSError)):
-        graph.save(small_disk / "graph")
+    graph._index.save_index(str(disk.path / "bare"))
+    assert (disk.path / "bare").stat().st_size < graph._index.index_file_size()
+    (disk.path / "bare").unlink()
+    with pytest.raises(StorageFull):
+        graph.save(disk.path / "graph")
