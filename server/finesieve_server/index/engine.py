@@ -33,7 +33,7 @@ from finesieve_server.index.upkeep import Shared, Upkeep
 
 Abandoned = Callable[[], bool]  # whether the caller of a read has given up
 
-LOOKS = 4  # at a collection that changes under a search, before it answers with what is there
+FREE_LOOKS = 3  # of a search that updates disturb, before it makes them wait
 
 
 class Engine:
@@ -49,6 +49,7 @@ class Engine:
         """Open what lies in the folder. Raises DataLoss where the store is damaged."""
         self._spec = spec
         self._showing = threading.Lock()  # held from a commit until the vectors show it
+        self._moves = 0  # commits that took passages away or moved them, counted under the lock
         self.store = Store(folder / STORE)
         try:
             vectors = recover(folder, self.store, spec)
@@ -86,6 +87,7 @@ class Engine:
                 labels = writer.add(passages, embeddings)
                 shown.stage(labels[found], matrix)
                 until_shown.enter_context(self._showing)
+                self._moves += bool(len(replaced))
             shown.publish(len(matrix), replaced)
         self.upkeep.wake()
         return Upserted(inserted=len(passages) - len(replaced), updated=len(replaced))
@@ -134,13 +136,13 @@ class Engine:
         Few queries at a time: a change of the graph waits for them.
         """
         compared = self._comparable(queries, first)
-        for looks_left in reversed(range(LOOKS)):
-            vectors = self.upkeep.vectors
-            removals = vectors.removals
+
+        def look() -> tuple[list[list[Found]], bool]:
+            moves, showing = self._moves, self._showing.locked()
             with self.store.reading(abandoned) as reader:
                 rankings = nearest(
                     reader,
-                    vectors,
+                    self.upkeep.vectors,
                     compared,
                     top_k,
                     considered=ef_search or self._spec.hnsw.ef_search,
@@ -149,14 +151,21 @@ class Engine:
                 )
                 wanted = {label for labels, _ in rankings for label in labels.tolist()}
                 passages = reader.by_labels(np.array(sorted(wanted), np.int64), view)
-            # An update meanwhile moves a passage to another label: found, and not to be read.
-            # Under a filter, which reads first, it may be in neither.
-            moved = len(passages) < len(wanted) or (condition and vectors.removals > removals)
-            if not moved or not looks_left:
-                return [_found(ranking, passages) for ranking in rankings]
+            # An update moves a passage to another label. If that comes between vectors and store,
+            # the old one is found and cannot be read. Under a filter, which reads the store first,
+            # neither may be found.
+            unread = len(passages) < len(wanted)
+            moved = condition is not None and (showing or self._moves != moves)
+            return [_found(ranking, passages) for ranking in rankings], unread or moved
+
+        for _ in range(FREE_LOOKS):
+            found, disturbed = look()
+            if not disturbed:
+                return found
             with self._showing:
-                pass  # the write that moved it shows now
-        raise AssertionError("unreachable")
+                pass  # the write that disturbed shows now
+        with self._showing:  # no other write shows meanwhile
+            return look()[0]
 
     def close(self, *, save: bool) -> None:
         """Let go of everything; no write may be running. Waits for reads."""
@@ -171,6 +180,7 @@ class Engine:
                 labels = choose(writer)
                 writer.remove(labels)
                 until_shown.enter_context(self._showing)
+                self._moves += 1
             self.upkeep.vectors.publish(0, labels)
         self.upkeep.wake()
         return len(labels)

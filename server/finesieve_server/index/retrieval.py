@@ -6,7 +6,7 @@ import numpy as np
 
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.reader import Reader
-from finesieve_server.index.records import Labels, Matrix, Scores
+from finesieve_server.index.records import Embedding, Labels, Matrix, Scores
 from finesieve_server.index.vectors import Vectors
 
 Ranking = tuple[Labels, Scores]  # best first
@@ -61,7 +61,7 @@ def _among_matches(
 def _over_fetched(
     reader: Reader,
     vectors: Vectors,
-    query: Matrix,
+    query: Embedding,
     top_k: int,
     considered: int,
     condition: Filter,

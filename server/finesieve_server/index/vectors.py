@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from finesieve_server.index.exact import Ranking, Slots, nearest_of, ranked, scores_of
+from finesieve_server.index.exact import Ranking, Slots, nearest_of, ranked, ranked_rows
 from finesieve_server.index.graph import Graph, GraphShort
-from finesieve_server.index.records import Distance, HnswOptions, Labels, Matrix
+from finesieve_server.index.records import Distance, Embedding, HnswOptions, Labels, Matrix
 from finesieve_server.index.vector_file import VectorFile
 
 GRAPH_FROM = 2_000  # vectors; an exact search of fewer is quick, and a graph takes 3 MB empty
@@ -34,7 +34,6 @@ class Vectors:
         self.graphed = 0
         self.count = 0  # published slots
         self.live_count = 0
-        self.removals = 0  # times that something was hidden
         self.changes = 0  # vectors that came and went since the last snapshot
         self._dimension = dimension
         self._options = options
@@ -89,7 +88,6 @@ class Vectors:
             self._unmarked.extend(slots[slots < self.graphed].tolist())
             self.live_count += added - len(slots)
             self.changes += added + len(slots)
-            self.removals += bool(len(removed))
             self.count += added
 
     def take_changes(self) -> int:
@@ -142,7 +140,7 @@ class Vectors:
         if near is None:
             return self.exact(queries, count)
         if all(len(slots) == count for slots in near):
-            return self._ranked_rows(queries, np.stack(near))
+            return ranked_rows(self.distance, queries, self._file.matrix, np.stack(near))
         return [
             # Fewer: some that the graph gave have died, and it was not asked for more.
             self.ranked(query, slots, count)
@@ -176,21 +174,22 @@ class Vectors:
         return [
             # What was added to the graph meanwhile is in both.
             np.union1d(slots[alive][:count], added)
-            for slots, alive, added in zip(found, living, late, strict=True)
+            for slots, alive, (added, _) in zip(found, living, late, strict=True)
         ]
 
     def exact(self, queries: Matrix, count: int) -> list[Ranking]:
         """Return per query the `count` nearest of all live slots, best first."""
         with self._guard:
             slots = self._live_slots(0, self.count)
-        return self._exact_of(queries, slots, count)
+        return nearest_of(self.distance, queries, self._file.matrix, slots, count)
 
     def among(self, queries: Matrix, labels: Labels, count: int) -> list[Ranking]:
         """Return per query the `count` nearest of these labels' live slots, best first."""
         slots = self.slots_of(labels)
-        return self._exact_of(queries, slots[self._live[slots]], count)
+        slots = slots[self._live[slots]]
+        return nearest_of(self.distance, queries, self._file.matrix, slots, count)
 
-    def ranked(self, query: Matrix, slots: Slots, count: int) -> Ranking:
+    def ranked(self, query: Embedding, slots: Slots, count: int) -> Ranking:
         """Return the `count` best of the slots with their scores, best first."""
         return ranked(self.distance, query, self._file.matrix, slots, count)
 
@@ -214,23 +213,6 @@ class Vectors:
     def vectors_of(self, labels: Labels) -> Matrix:
         """Return the vectors of labels that have one, in their order."""
         return self._file.matrix[self.slots_of(labels)]
-
-    def _exact_of(self, queries: Matrix, slots: Slots, count: int) -> list[Ranking]:
-        matrix = self._file.matrix
-        best = nearest_of(self.distance, queries, matrix, slots, count)
-        return [
-            ranked(self.distance, query, matrix, slots, count)
-            for query, slots in zip(queries, best, strict=True)
-        ]
-
-    def _ranked_rows(self, queries: Matrix, slots: Slots) -> list[Ranking]:
-        """Rank as many slots for each query, (queries, count), all at once."""
-        slots = np.sort(slots, axis=1)
-        scores = scores_of(self.distance, queries, self._file.matrix[slots])
-        order = np.argsort(-scores, axis=1, kind="stable")  # equals: the older slot first
-        slots = np.take_along_axis(slots, order, axis=1)
-        scores = np.take_along_axis(scores, order, axis=1)
-        return list(zip(slots, scores, strict=True))
 
     def _live_slots(self, start: int, stop: int) -> Slots:
         return np.flatnonzero(self._live[start:stop]) + start

@@ -136,7 +136,7 @@ DAMAGES = (flip_a_bit, lose_a_page, truncate, remove)
 async def test_a_damaged_snapshot_is_noticed_and_made_again(
     saved: Path, tmp_path: Path, repetitions: Callable[[int, int], int], log: list[EventDict]
 ) -> None:
-    for seed in range(repetitions(32, 1000)):
+    for seed in range(repetitions(24, 1000)):
         random = np.random.default_rng(seed)
         data_dir = tmp_path / str(seed)
         shutil.copytree(saved, data_dir)
