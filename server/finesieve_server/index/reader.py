@@ -57,10 +57,18 @@ class Reader:
         """Return passages by label; those that do not exist are left out."""
         if not len(labels):
             return {}
+        wanted = apsw.carray(np.ascontiguousarray(labels))
+        if view is View.ID:
+            pairs: str = self._connection.execute(
+                "SELECT json_group_array(json_array(p.label, p.id)) FROM carray(?) wanted"
+                " CROSS JOIN passages p ON p.label = wanted.value",
+                (wanted,),
+            ).get
+            return {label: Passage(id_) for label, id_ in json.loads(pairs)}
         rows = self._connection.execute(
             f"SELECT p.label, {_COLUMNS[view]} FROM carray(?) wanted"
             f" CROSS JOIN passages p ON p.label = wanted.value{_CONTENTS[view]}",
-            (apsw.carray(np.ascontiguousarray(labels)),),
+            (wanted,),
         )
         return {row[0]: _passage(row[1:]) for row in rows}
 
@@ -91,12 +99,7 @@ class Reader:
     def labels_matching(self, condition: Filter) -> Labels:
         """Return the label of every passage that the filter takes, ascending."""
         among = members(condition, self._size)
-        return _labels(
-            self._connection.execute(
-                f"SELECT p.label FROM passages p WHERE {among.sql} ORDER BY p.label",
-                among.values,
-            )
-        )
+        return np.sort(self._labels(f"passages p WHERE {among.sql}", among.values))
 
     def at_most(self, condition: Filter, limit: int) -> int:
         """Return a bound on how many passages the filter takes; `limit` stands for any more.
@@ -120,6 +123,12 @@ class Reader:
         ).get
         return count
 
+    def _labels(self, rows: str, values: tuple[Any, ...]) -> Labels:
+        # One text, not one row a label: each row hands the interpreter to other threads and back.
+        sql = f"SELECT group_concat(p.label) FROM {rows}"
+        text: str | None = self._connection.execute(sql, values).get
+        return np.fromstring(text or "", np.int64, sep=",")
+
     def _size(self, condition: Filter) -> int:
         return self.at_most(condition, FEW_MATCHES)
 
@@ -128,21 +137,15 @@ class Reader:
         if not len(labels):
             return labels
         test = accepts(condition)
-        return _labels(
-            self._connection.execute(
-                "SELECT p.label FROM carray(?) wanted"
-                f" CROSS JOIN passages p ON p.label = wanted.value WHERE {test.sql}",
-                (apsw.carray(np.ascontiguousarray(labels)), *test.values),
-            )
+        wanted = apsw.carray(np.ascontiguousarray(labels))
+        return self._labels(
+            f"carray(?) wanted CROSS JOIN passages p ON p.label = wanted.value WHERE {test.sql}",
+            (wanted, *test.values),
         )
 
     def labels_to_retrieve(self) -> Labels:
         """Return the label of every passage that search may find, ascending."""
-        return _labels(
-            self._connection.execute(
-                "SELECT label FROM passages WHERE context_only = 0 ORDER BY label"
-            )
-        )
+        return np.sort(self._labels("passages p WHERE p.context_only = 0", ()))
 
     def embeddings(self, labels: Labels) -> Iterator[tuple[int, Embedding]]:
         """Yield (label, embedding) of those labels that have one."""
@@ -153,10 +156,6 @@ class Reader:
         )
         for label, blob in rows:
             yield label, np.frombuffer(blob, "<f4")
-
-
-def _labels(rows: Iterable[tuple[Any, ...]]) -> Labels:
-    return np.fromiter((label for (label,) in rows), np.int64)
 
 
 def _passage(row: tuple[Any, ...]) -> Passage:

@@ -12,7 +12,7 @@ from finesieve_server.index.vectors import Vectors
 Ranking = tuple[Labels, Scores]  # best first
 
 # What the graph takes for a candidate and its test, in comparisons with a match that is at hand.
-GRAPH_COST = 6.0
+GRAPH_COST = 12.0
 # How many matches to want of the graph for each that is returned: its last finds are its least
 # sure.
 SPARE_MATCHES = 2

@@ -126,7 +126,8 @@ class Store:
                     yield Reader(connection)
                     healthy = True
                 finally:
-                    connection.execute("ROLLBACK")
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
         finally:
             self._give_back(connection, keep=healthy)
 
