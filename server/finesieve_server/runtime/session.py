@@ -41,17 +41,18 @@ class Session:
         self._inputs = {each.name for each in self._session.get_inputs()}
         self._pad_id = pad_id
         self.provider: str = self._session.get_providers()[0]
+        self.outputs = tuple(each.name for each in self._session.get_outputs())
 
-    def run(self, batch: Sequence[Framed]) -> NDArray[np.float32]:
-        """Return the model's only output, one row per member of the batch, in its order.
+    def run(self, batch: Sequence[Framed], output: str | None = None) -> NDArray[np.float32]:
+        """Return one output (a model folder's has no other), one row per member, in their order.
 
         Raises ModelFailure where onnxruntime fails, for want of memory as well.
         """
         try:
-            [output] = self._session.run(None, self._pad(batch))
+            [rows] = self._session.run([output or self.outputs[0]], self._pad(batch))
         except _RUN_ERRORS as error:
             raise ModelFailure(f"onnxruntime failed on a batch of {len(batch)}") from error
-        return np.asarray(output, np.float32)
+        return np.asarray(rows, np.float32)
 
     def _pad(self, batch: Sequence[Framed]) -> dict[str, NDArray[np.int64]]:
         shape = (len(batch), max(len(framed) for framed in batch))

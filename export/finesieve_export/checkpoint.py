@@ -1,0 +1,220 @@
+"""Read what a source model's files say of it.
+
+Decides pooling, prefixes, window and activation from sentence-transformers' own configuration.
+Loads no weights, and refuses weights and code that could run something: pickles, remote code.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from finesieve_export.errors import BadCheckpoint
+from finesieve_export.heads import Pooling
+from finesieve_export.hub import Found
+from finesieve_server.runtime.artifact import Kind, file_sha256
+
+Activation = Literal["sigmoid", "identity"]
+
+_POOLINGS: Mapping[str, Pooling] = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A source model's folder and what its configuration says."""
+
+    folder: Path
+    kind: Kind
+    source: str
+    revision: str
+    license: str
+    max_tokens: int
+    # Bi-encoders.
+    pooling: Pooling = "mean"
+    normalized: bool = False
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    # Cross-encoders.
+    activation: Activation = "sigmoid"
+
+    def weights_digest(self) -> str:
+        """Return the weights' SHA-256; of several files, that of their digests."""
+        digests = [file_sha256(path) for path in sorted(self.folder.glob("*.safetensors"))]
+        return digests[0] if len(digests) == 1 else _sha256("".join(digests))
+
+    def fingerprint(self, tokenizer: str) -> str:
+        """Digest what embeddings and scores depend on, apart from the precision."""
+        meaning = {
+            "weights": self.weights_digest(),
+            "tokenizer": _sha256(tokenizer),
+            "pooling": self.pooling if self.kind == "bi-encoder" else "",
+            "normalized": self.normalized,
+            "query_prefix": self.query_prefix,
+            "passage_prefix": self.passage_prefix,
+        }
+        return _sha256(json.dumps(meaning, sort_keys=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the user says instead of, or in want of, the checkpoint's own configuration."""
+
+    pooling: Pooling | None = None
+    normalized: bool | None = None
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
+    max_tokens: int | None = None
+    license: str | None = None
+    source: str | None = None
+    source_revision: str | None = None
+
+
+def read_checkpoint(found: Found, kind: Kind, overrides: Overrides) -> Checkpoint:
+    """Read a model folder's configuration. Raises BadCheckpoint with what to do about it."""
+    folder = found.folder
+    config = _read_json(folder / "config.json")
+    if config is None:
+        raise BadCheckpoint(f"{folder} has no config.json; it is not a transformers checkpoint")
+    _refuse_unsafe(folder, config)
+    window = overrides.max_tokens or _read_window(folder, config)
+    checkpoint = Checkpoint(
+        folder=folder,
+        kind=kind,
+        source=overrides.source or found.name,
+        revision=overrides.source_revision or found.revision,
+        license=overrides.license or _read_license(folder),
+        max_tokens=window,
+    )
+    if kind == "bi-encoder":
+        return _read_bi_encoder(checkpoint, overrides)
+    return _read_cross_encoder(checkpoint, config)
+
+
+def _read_bi_encoder(checkpoint: Checkpoint, overrides: Overrides) -> Checkpoint:
+    folder = checkpoint.folder
+    pooling, normalized = overrides.pooling, overrides.normalized
+    modules = _read_modules(folder)
+    if modules:
+        pooling = pooling or _read_pooling(folder, modules)
+        normalized = ("Normalize" in modules) if normalized is None else normalized
+    if pooling is None:
+        raise BadCheckpoint(
+            f"{folder} has no modules.json to say how tokens become an embedding; "
+            "give --pooling mean, cls or last"
+        )
+    prompts = (_read_json(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
+    query = prompts.get("query", "")
+    passage = prompts.get("passage", prompts.get("document", ""))
+    return replace(
+        checkpoint,
+        pooling=pooling,
+        normalized=bool(normalized),
+        query_prefix=query if overrides.query_prefix is None else overrides.query_prefix,
+        passage_prefix=passage if overrides.passage_prefix is None else overrides.passage_prefix,
+    )
+
+
+def _read_cross_encoder(checkpoint: Checkpoint, config: Mapping[str, Any]) -> Checkpoint:
+    labels = config.get("num_labels", len(config.get("id2label", {0: "", 1: ""})))
+    if labels != 1:
+        raise BadCheckpoint(
+            f"{checkpoint.folder} gives {labels} labels a pair; a cross-encoder for ranking gives "
+            "one score (is it a bi-encoder? then --kind bi-encoder)"
+        )
+    if "LogitScore" in _read_modules(checkpoint.folder):
+        raise BadCheckpoint(f"{checkpoint.folder} is a decoder; encoders can be converted so far")
+    settings = config.get("sentence_transformers") or {}
+    declared = settings.get("activation_fn") or config.get("sbert_ce_default_activation_function")
+    identity = str(declared or "").endswith("Identity")
+    return replace(checkpoint, activation="identity" if identity else "sigmoid")
+
+
+def _refuse_unsafe(folder: Path, config: Mapping[str, Any]) -> None:
+    if not any(folder.glob("*.safetensors")):
+        pickled = sorted(path.name for path in folder.glob("*.bin"))
+        found = f" (it has {', '.join(pickled)}, which may run code when read)" if pickled else ""
+        raise BadCheckpoint(
+            f"{folder} has no *.safetensors{found}; save it with "
+            "`model.save_pretrained(folder, safe_serialization=True)` where you trust it"
+        )
+    from transformers import CONFIG_MAPPING
+
+    if config.get("model_type") not in CONFIG_MAPPING:
+        raise BadCheckpoint(
+            f"{folder} has model type {config.get('model_type')!r}, which transformers does not "
+            "know; models that bring code of their own are refused"
+        )
+
+
+def _read_modules(folder: Path) -> dict[str, str]:
+    """Return sentence-transformers' modules in order: class name to the folder of its settings."""
+    listed = _read_json(folder / "modules.json") or []
+    modules = {}
+    for each in listed:
+        if not str(each.get("type", "")).startswith("sentence_transformers."):
+            raise BadCheckpoint(f"{folder} has a module {each.get('type')!r} with code of its own")
+        modules[str(each["type"]).rpartition(".")[2]] = str(each.get("path", ""))
+    unknown = modules.keys() - {"Transformer", "Pooling", "Normalize", "LogitScore"}
+    if unknown:
+        raise BadCheckpoint(
+            f"{folder} has modules that are not converted so far: {sorted(unknown)}"
+        )
+    return modules
+
+
+def _read_pooling(folder: Path, modules: Mapping[str, str]) -> Pooling:
+    config = _read_json(folder / modules.get("Pooling", "1_Pooling") / "config.json") or {}
+    named = config.get("pooling_mode")
+    modes: Sequence[str] = [named] if isinstance(named, str) else named or []
+    if not modes:  # as sentence-transformers before 5.3 wrote it
+        prefix, suffix = "pooling_mode_", "_tokens"
+        modes = [
+            key.removeprefix(prefix).removesuffix(suffix).removesuffix("_token")
+            for key, on in config.items()
+            if key.startswith(prefix) and on is True
+        ]
+    if len(modes) != 1 or modes[0] not in _POOLINGS:
+        raise BadCheckpoint(
+            f"{folder} pools by {modes or 'nothing'}; {sorted(_POOLINGS)} can be converted so far"
+        )
+    return _POOLINGS[modes[0]]
+
+
+def _read_window(folder: Path, config: Mapping[str, Any]) -> int:
+    """Return the window in tokens: the smallest that any of the files states."""
+    stated = [(_read_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length")]
+    stated.append((_read_json(folder / "tokenizer_config.json") or {}).get("model_max_length"))
+    positions = config.get("max_position_embeddings")
+    if positions and config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet"):
+        positions -= int(config.get("pad_token_id", 1)) + 1  # positions start after padding's
+    stated.append(positions)
+    # Without a limit of its own, a tokenizer states some 1e30.
+    known = [int(each) for each in stated if each and each < 1_000_000]
+    if not known:
+        raise BadCheckpoint(f"{folder} does not say how many tokens fit; give --max-tokens")
+    return min(known)
+
+
+def _read_license(folder: Path) -> str:
+    card = folder / "README.md"
+    if not card.is_file():
+        return ""
+    lines = card.read_text(encoding="utf-8", errors="replace").splitlines()
+    header = lines[1 : lines.index("---", 1)] if lines[:1] == ["---"] and "---" in lines[1:] else []
+    named = [line.partition(":")[2].strip() for line in header if line.startswith("license:")]
+    return named[0] if named else ""
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise BadCheckpoint(f"{path} cannot be read: {error}") from error
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

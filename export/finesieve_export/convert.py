@@ -1,0 +1,140 @@
+"""Make a model folder from a checkpoint: trace, shrink, compare, and only then put it in place."""
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from finesieve_export import parity
+from finesieve_export.checkpoint import Checkpoint, Overrides, read_checkpoint
+from finesieve_export.errors import ExportError
+from finesieve_export.graph import serialize
+from finesieve_export.heads import attach_pooling
+from finesieve_export.hub import find_folder
+from finesieve_export.parity import Tolerance
+from finesieve_export.progress import Tell
+from finesieve_export.quantize import quantize
+from finesieve_server.runtime.artifact import (
+    MANIFEST,
+    Artifact,
+    Kind,
+    Manifest,
+    Precision,
+    read_artifact,
+    write_manifest,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to convert, into what, and how much it may lose."""
+
+    model: str
+    kind: Kind
+    precision: Precision
+    out: Path
+    tolerance: Tolerance
+    name: str = ""
+    revision: str | None = None
+    first_stage_weight: float = 0.0
+    threads: int = 2
+    force: bool = False
+    overrides: Overrides = Overrides()
+
+
+def convert(request: Request, tell: Tell) -> Artifact:
+    """Write the model folder and return it, read back; `tell` hears of each step.
+
+    Nothing is left at `out` where a step fails, and what was there stays.
+    """
+    _check_out(request.out, force=request.force)
+    tell(f"finding {request.model}")
+    found = find_folder(request.model, request.revision)
+    checkpoint = read_checkpoint(found, request.kind, request.overrides)
+    request.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=request.out.parent, prefix=".finesieve-") as beside:
+        draft = Path(beside) / "model"
+        draft.mkdir()
+        _write_model(draft, checkpoint, request, tell)
+        _write_report(draft, checkpoint, request, tell)
+        _put_in_place(draft, request.out)
+    return read_artifact(request.out)
+
+
+def _write_model(draft: Path, checkpoint: Checkpoint, request: Request, tell: Tell) -> None:
+    tell("tracing to ONNX")
+    from finesieve_export.source_model import tokenizer_json, trace
+
+    model = _shape(trace(checkpoint), checkpoint, request.precision, tell)
+    tokenizer = tokenizer_json(checkpoint)
+    (draft / "model.onnx").write_bytes(serialize(model))
+    (draft / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
+    write_manifest(
+        draft,
+        Manifest(
+            name=request.name or checkpoint.source.rpartition("/")[2],
+            kind=checkpoint.kind,
+            precision=request.precision,
+            max_tokens=checkpoint.max_tokens,
+            fingerprint=checkpoint.fingerprint(tokenizer),
+            source=checkpoint.source,
+            source_revision=checkpoint.revision or f"sha256:{checkpoint.weights_digest()}",
+            license=checkpoint.license,
+            dimension=_dimension(model) if checkpoint.kind == "bi-encoder" else 0,
+            pooling=checkpoint.pooling if checkpoint.kind == "bi-encoder" else "",
+            normalized=checkpoint.normalized,
+            query_prefix=checkpoint.query_prefix,
+            passage_prefix=checkpoint.passage_prefix,
+            activation=checkpoint.activation,
+            first_stage_weight=request.first_stage_weight,
+        ),
+    )
+
+
+def _shape(
+    model: onnx.ModelProto, checkpoint: Checkpoint, precision: Precision, tell: Tell
+) -> onnx.ModelProto:
+    """Return the graph as it is served: its head on, at its precision."""
+    if precision == "fp16":
+        tell("halving")
+        from finesieve_export.half import to_half
+
+        model = to_half(model)
+    if checkpoint.kind == "bi-encoder":
+        # After halving: pooling adds up many tokens, and stays float32.
+        attach_pooling(model, checkpoint.pooling, normalized=checkpoint.normalized)
+    if precision == "int8":
+        tell("quantizing")
+        quantize(model)
+    return model
+
+
+def _dimension(model: onnx.ModelProto) -> int:
+    return int(model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value)
+
+
+def _write_report(draft: Path, checkpoint: Checkpoint, request: Request, tell: Tell) -> None:
+    tell("loading the source model")
+    from finesieve_export.source_model import SourceModel
+
+    artifact = read_artifact(draft)
+    measured = parity.measure(SourceModel(checkpoint), artifact, tell, threads=request.threads)
+    parity.check(measured, request.tolerance)
+    report = parity.as_report(measured, request.tolerance)
+    write_manifest(draft, replace(artifact.manifest, parity=report))
+
+
+def _check_out(out: Path, *, force: bool) -> None:
+    if not out.exists():
+        return
+    if not force:
+        raise ExportError(f"{out} is there already; name another folder or give --force")
+    if not (out / MANIFEST).is_file():
+        raise ExportError(f"{out} is no model folder (it has no {MANIFEST}); it is not replaced")
+
+
+def _put_in_place(draft: Path, out: Path) -> None:
+    if out.exists():
+        out.rename(draft.parent / "replaced")  # goes with the temporary folder
+    draft.rename(out)

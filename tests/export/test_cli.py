@@ -1,0 +1,69 @@
+"""The commands, as typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from finesieve_export.cli import main
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["finesieve-export", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0)
+
+
+def test_a_model_is_converted_verified_and_measured(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    cross_encoder_folder: Path,
+    tmp_path: Path,
+) -> None:
+    out = str(tmp_path / "model")
+    source = ("--kind", "cross-encoder", "--model", str(cross_encoder_folder))
+
+    converted = run(
+        monkeypatch,
+        *("convert", *source, "--precision", "int8", "--out", out),
+        *("--name", "small", "--license", "mit", "--first-stage-weight", "0.5"),
+        *("--max-error", "2", "--min-rank-correlation", "0.9", "--min-overlap", "0.7"),
+    )
+    told = capsys.readouterr().out
+    verified = run(monkeypatch, "verify", out, "--companies", "5")
+    seen = capsys.readouterr().out
+    measured = run(monkeypatch, "invariance", out, "--companies", "5", "--max-tokens", "64")
+    moved = capsys.readouterr().out
+
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
+    assert (converted, verified, measured) == (0, 0, 0)
+    assert (manifest["name"], manifest["license"]) == ("small", "mit")
+    assert (manifest["first_stage_weight"], manifest["precision"]) == (0.5, "int8")
+    assert manifest["parity"]["tolerance"]["largest_error"] == 2
+    assert "tracing to ONNX" in told
+    assert "rank correlation" in told
+    assert "FAILED" not in seen
+    assert moved.startswith("0 of ")
+
+
+def test_an_error_is_told_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code = run(
+        monkeypatch,
+        *("convert", "--kind", "bi-encoder", "--model", "./absent"),
+        *("--out", str(tmp_path / "model")),
+    )
+
+    told = capsys.readouterr().err
+    assert code == 1
+    assert "error: no folder ./absent" in told
+    assert "Traceback" not in told
+
+
+def test_a_folder_without_a_manifest_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(monkeypatch, "verify", str(tmp_path)) == 1
+    assert "has no manifest.json" in capsys.readouterr().err
