@@ -28,6 +28,7 @@ class Admission:
         self.phase = Phase.LOADING
         self._max_calls = max_calls
         self._in_flight = 0
+        self._arrivals = 0
         self._gauge = in_flight
         self._typical_s = 0.0
         self._empty = asyncio.Event()
@@ -35,6 +36,7 @@ class Admission:
 
     def enter(self) -> None:
         """Count one call in. Raises Unavailable or Overloaded."""
+        self._arrivals += 1
         if self.phase is not Phase.SERVING:
             raise Unavailable(f"the server is {self.phase.value}")
         if self._in_flight >= self._max_calls:
@@ -58,3 +60,11 @@ class Admission:
     async def empty(self) -> None:
         """Return once no call is left inside."""
         await self._empty.wait()
+
+    async def quiet(self, seconds: float) -> None:
+        """Return once no call is left inside, and none has come, let in or not, for `seconds`."""
+        seen = -1
+        while seen != self._arrivals:
+            await self._empty.wait()
+            seen = self._arrivals
+            await asyncio.sleep(seconds)

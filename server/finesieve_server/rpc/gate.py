@@ -6,7 +6,7 @@ an error of errors.py.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import grpc
@@ -30,6 +30,11 @@ from finesieve_server.rpc.visit import Context, Handler, Visit
 from finesieve_server.search.call import Call
 from finesieve_server.telemetry import Metrics
 
+# Refused callers are answered until none has come for so long, or at most for so long in all: by
+# then the last answers have left this machine.
+_QUIET_S = 0.1
+_LINGER_S = 1.0
+
 T = TypeVar("T")
 Unary: TypeAlias = Callable[[Any, Call], Awaitable[Message]]
 Stream: TypeAlias = Callable[[AsyncIterator[Any], Visit], AsyncGenerator[Message, None]]
@@ -48,7 +53,9 @@ class Gate(grpc.GenericRpcHandler):
         self._metrics = metrics
         self._default_deadline_s = default_deadline_s
         self._handlers: dict[str, Handler] = {}
+        # What drain() cuts short: waiting for a stream's next request, and work that is overdue.
         self._readers: set[asyncio.Timeout] = set()
+        self._workers: set[asyncio.Timeout] = set()
 
     def add(self, service: ServiceDescriptor, servicer: object) -> None:
         """Serve every method of the service by the servicer's method of that name."""
@@ -62,12 +69,20 @@ class Gate(grpc.GenericRpcHandler):
         method = handler_call_details.method
         return self._handlers.get(method) or self._unknown(method)
 
-    async def drain(self) -> None:
-        """Refuse new calls and streams' further requests; return when all others are answered."""
+    async def drain(self, grace_s: float) -> None:
+        """Refuse new calls and streams' further requests; return when all others are answered.
+
+        What is not answered within `grace_s` is refused too. Refusing goes on after the return.
+        """
         self._admission.phase = Phase.DRAINING
-        for reader in self._readers:
-            reader.reschedule(asyncio.get_running_loop().time())
-        await self._admission.empty()
+        _cut_short(self._readers)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._admission.empty()
+        _cut_short(self._workers)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                await self._admission.quiet(_QUIET_S)
 
     def _unary(self, method: MethodDescriptor, behaviour: Unary) -> Handler:
         request_type = GetMessageClass(method.input_type)
@@ -131,7 +146,9 @@ class Gate(grpc.GenericRpcHandler):
         if visit.is_late():
             await self._refuse(visit, context, DeadlineExceeded("expired on arrival"))
         try:
-            outcome = await visit.attempt(work, visit.deadline)
+            outcome = await visit.attempt(
+                lambda: _unless_cut_short(work, self._workers), visit.deadline
+            )
         except asyncio.CancelledError:
             self._finish(visit, "DEADLINE_EXCEEDED" if visit.is_late() else "CANCELLED", "")
             raise
@@ -162,15 +179,27 @@ class Gate(grpc.GenericRpcHandler):
     async def _next_message(self, context: Context) -> Any:
         if self._admission.phase is Phase.DRAINING:
             raise Unavailable("the server is draining")
-        reader = asyncio.timeout(None)
-        self._readers.add(reader)
-        try:
-            async with reader:
-                return await context.read()
-        except TimeoutError as error:  # drain() has rescheduled it
+        return await _unless_cut_short(context.read, self._readers)
+
+
+async def _unless_cut_short(work: Callable[[], Awaitable[T]], cuts: set[asyncio.Timeout]) -> T:
+    """Return the work's result. Raises Unavailable when the cut that it adds comes first."""
+    cut = asyncio.timeout(None)
+    cuts.add(cut)
+    try:
+        async with cut:
+            return await work()
+    except TimeoutError as error:
+        if cut.expired():
             raise Unavailable("the server is draining") from error
-        finally:
-            self._readers.discard(reader)
+        raise
+    finally:
+        cuts.discard(cut)
+
+
+def _cut_short(cuts: set[asyncio.Timeout]) -> None:
+    for cut in cuts:
+        cut.reschedule(asyncio.get_running_loop().time())
 
 
 def _decoded(request_type: type[Message], message: Any, visit: Visit) -> Message:

@@ -1,4 +1,4 @@
-"""Open the port, say through health when calls may come, and stop without losing one."""
+"""Open the port, say through health when calls may come, and drain without losing one."""
 
 import asyncio
 from dataclasses import dataclass
@@ -34,8 +34,6 @@ from finesieve_server.search.retriever import Retriever
 from finesieve_server.search.two_stage import TwoStage
 from finesieve_server.telemetry import Metrics
 
-# What gRPC itself may take to send the last answers and to end the watchers of health.
-_LAST_WORDS_S = 0.5
 _REOPEN_S = 0.5
 
 _log = structlog.get_logger(__name__)
@@ -106,15 +104,22 @@ class Serving:
         await self._probes.say(serving=True)
 
     async def drain(self, grace_s: float) -> None:
-        """Refuse what comes, let what is inside finish for at most `grace_s`, and stop."""
+        """Refuse what comes, and let what is inside finish for at most `grace_s`.
+
+        Refusing goes on after the return. To lose nothing then, end the process, not the server:
+        see `stop`.
+        """
         await self._probes.say(serving=False)
-        try:
-            async with asyncio.timeout(grace_s):
-                await self._gate.drain()
-        except TimeoutError:
-            await self._server.stop(None)
-        else:
-            await self._server.stop(_LAST_WORDS_S)
+        await self._gate.drain(grace_s)
+
+    async def stop(self) -> None:
+        """Close the port and end every call, in a process that lives on.
+
+        A stopping gRPC tells calls that it has not yet shown us CANCELLED, however long nobody
+        came before (grpc/grpc#41785). The end of the process tells them UNAVAILABLE.
+        """
+        self._admission.phase = Phase.DRAINING
+        await self._server.stop(None)
         await self._keeping_open
 
     async def _keep_open(self) -> None:

@@ -24,7 +24,7 @@ def serve(tmp_path: Path) -> Serve:
         await serving.set_ready()
         async with Wire(f"127.0.0.1:{port}") as wire:
             yield wire
-        await serving.drain(0)
+        await serving.stop()
         await catalog.close()
 
     return serve_parts

@@ -418,7 +418,7 @@ async def test_draining_answers_who_is_inside_and_refuses_who_comes() -> None:
     async with around(held) as it:
         inside = it.wire.start(RERANK, EMPTY)
         await held.holds(1)
-        drained = asyncio.create_task(it.gate.drain())
+        drained = asyncio.create_task(it.gate.drain(10))
         refused = await it.wire.call(RERANK, EMPTY)
         still_waiting = not drained.done()
         held.answer.set()
@@ -436,7 +436,7 @@ async def test_draining_answers_a_streams_requests_and_then_ends_it() -> None:
         stream = it.wire.stream(STREAM)
         await stream.write(rerank_pb2.StreamRerankRequest(request_id="1").SerializeToString())
         await held.holds(1)
-        drained = asyncio.create_task(it.gate.drain())
+        drained = asyncio.create_task(it.gate.drain(10))
         held.answer.set()
         answer = rerank_pb2.StreamRerankResponse.FromString(await stream.read())
         ended = await end_of(stream)
@@ -451,10 +451,52 @@ async def test_an_idle_stream_does_not_hold_up_draining() -> None:
         stream = it.wire.stream(STREAM)
         await stream.write(rerank_pb2.StreamRerankRequest(request_id="1").SerializeToString())
         await stream.read()
-        await it.gate.drain()
+        await it.gate.drain(10)
         ended = await end_of(stream)
 
     assert ended.code is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("path", [RERANK, STREAM])
+async def test_work_that_outlasts_the_grace_is_told_unavailable(path: str) -> None:
+    held = Held()
+    async with around(held) as it:
+        stream = it.wire.stream(path)
+        await stream.write(EMPTY.SerializeToString())
+        await held.holds(1)
+        await it.gate.drain(0)
+        ended = await end_of(stream)
+
+    assert (ended.code, ended.reason) == (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE")
+    assert held.inside == 0
+
+
+async def test_draining_lasts_until_refused_callers_stay_away() -> None:
+    admission = Admission(8, Metrics().calls_in_flight)
+    admission.phase = Phase.DRAINING
+    quiet = asyncio.create_task(admission.quiet(0))
+
+    for _ in range(20):
+        with pytest.raises(errors.Unavailable):
+            admission.enter()
+        await asyncio.sleep(0)
+    still_waiting = not quiet.done()
+    await quiet
+
+    assert still_waiting
+
+
+async def test_callers_who_never_stay_away_cannot_hold_up_draining() -> None:
+    async with around(answer_at_once) as it:
+        drained = asyncio.create_task(it.gate.drain(10))
+        await asyncio.sleep(0)
+        reasons = set()
+        while not drained.done():
+            reasons.add((await it.wire.call(RERANK, EMPTY)).reason)
+        afterwards = await it.wire.call(RERANK, EMPTY)
+
+    assert reasons == {"UNAVAILABLE"}
+    assert afterwards.reason == "UNAVAILABLE"
 
 
 async def test_a_malformed_request_ends_its_stream_after_those_before_it() -> None:

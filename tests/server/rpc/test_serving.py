@@ -47,7 +47,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
     yield start_one
     for serving in started:
-        await serving.drain(0)
+        await serving.stop()
     await catalog.close()
 
 
@@ -76,6 +76,21 @@ async def test_health_says_not_serving_until_ready_and_again_while_draining(star
     assert refused.code is grpc.StatusCode.UNAVAILABLE
     assert ready == {status.SERVING}
     assert told.status == status.NOT_SERVING
+
+
+async def test_a_drained_server_goes_on_refusing_until_it_is_stopped(start: Start) -> None:
+    serving, port = await start()
+    await serving.set_ready()
+
+    async with Wire(f"127.0.0.1:{port}") as wire:
+        await wire.call(LIST_MODELS, b"")
+        await serving.drain(5)
+        drained = await wire.call(LIST_MODELS, b"")
+        await serving.stop()
+        stopped = await wire.call(LIST_MODELS, b"")
+
+    assert (drained.code, drained.reason) == (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE")
+    assert (stopped.code, stopped.reason) == (grpc.StatusCode.UNAVAILABLE, "")
 
 
 async def test_health_of_a_service_that_is_not_served_is_not_found(start: Start) -> None:
