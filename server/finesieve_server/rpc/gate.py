@@ -30,8 +30,8 @@ from finesieve_server.rpc.visit import Context, Handler, Visit
 from finesieve_server.search.call import Call
 from finesieve_server.telemetry import Metrics
 
-# Refused callers are answered until none has come for so long, or at most for so long in all: by
-# then the last answers have left this machine.
+# Refused callers are answered until none has come for so long, or at most for so long in all.
+# Meanwhile the last answers leave this machine, which the end of the process could cut off.
 _QUIET_S = 0.1
 _LINGER_S = 1.0
 
