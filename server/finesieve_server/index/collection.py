@@ -136,6 +136,11 @@ class Collection:
         parts = await asyncio.gather(*map(search_from, starts))
         return [found for part in parts for found in part]
 
+    async def settled(self) -> None:
+        """Return once the index has caught up, and is compacted and saved where that is due."""
+        if self._engine is not None:
+            await asyncio.to_thread(self._engine.upkeep.wait_until_idle)
+
     async def close(self, *, deleted: bool = False) -> None:
         """Finish the writes, save the index, and let go; calls that come later are refused."""
         if not isinstance(self._refusal, DataLoss):

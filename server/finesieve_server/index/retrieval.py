@@ -11,7 +11,8 @@ from finesieve_server.index.vectors import Vectors
 
 Ranking = tuple[Labels, Scores]  # best first
 
-# What the graph takes for a candidate and its test, in comparisons with a match that is at hand.
+# What a candidate of the graph and its test take, in comparisons with a match at hand; measured
+# by benchmarks/retrieval.py.
 GRAPH_COST = 12.0
 # How many matches to want of the graph for each that is returned: its last finds are its least
 # sure.

@@ -1,7 +1,5 @@
 """A full disk refuses writes and nothing else, and takes them again once there is room."""
 
-import asyncio
-
 import pytest
 import structlog
 
@@ -108,8 +106,7 @@ async def test_an_index_that_cannot_be_saved_is_told_and_made_again(disk: Disk) 
     collection = await catalog.create(spec())
     vectors = embeddings(2500)
     await collection.upsert([Passage(f"p{n:04}") for n in range(2500)], list(vectors))
-    assert collection._engine is not None
-    await asyncio.to_thread(collection._engine.upkeep.wait_until_idle)
+    await collection.settled()
     disk.fill(leave=100_000)
 
     with structlog.testing.capture_logs() as log:

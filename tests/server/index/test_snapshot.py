@@ -34,13 +34,8 @@ async def write(data_dir: Path) -> None:
     collection = await catalog.create(spec())
     await collection.upsert(passages(COUNT), list(embeddings(COUNT)))
     await collection.delete([f"p{number:05}" for number in range(GONE)])
-    settle(collection)
+    await collection.settled()
     await catalog.close()
-
-
-def settle(collection: Collection) -> None:
-    assert collection._engine is not None
-    collection._engine.upkeep.wait_until_idle()
 
 
 async def require_right_answers(collection: Collection) -> None:
@@ -155,7 +150,7 @@ async def test_a_damaged_snapshot_is_noticed_and_made_again(
         assert "snapshot not used" in events_of(log), told
         collection = catalog.get("docs")
         await require_right_answers(collection)
-        settle(collection)
+        await collection.settled()
         assert collection.info().state is State.READY, told
         await require_right_answers(collection)
         await catalog.close()
@@ -168,7 +163,7 @@ async def test_an_older_snapshot_put_back_is_noticed(copied: Path, log: list[Eve
     older = {path.name: path.read_bytes() for path in folder.iterdir() if "store" not in path.name}
     catalog = await Catalog.open(copied)
     await catalog.get("docs").upsert(passages(500, COUNT), list(embeddings(500, seed=3)))
-    settle(catalog.get("docs"))
+    await catalog.get("docs").settled()
     await catalog.close()
     for name, content in older.items():
         (folder / name).write_bytes(content)
@@ -211,7 +206,7 @@ async def test_a_store_put_back_from_before_the_snapshot_is_noticed(
     older_store = (folder / "store.db").read_bytes()
     catalog = await Catalog.open(data_dir)
     await catalog.get("docs").upsert(passages(500, COUNT), list(embeddings(500, seed=3)))
-    settle(catalog.get("docs"))
+    await catalog.get("docs").settled()
     await catalog.close()
     (folder / "store.db").write_bytes(older_store)
     log.clear()

@@ -32,14 +32,10 @@ def count_files(data_dir: Path, pattern: str) -> int:
     return len(list(data_dir.glob(f"collections/*/{pattern}")))
 
 
-async def settle(collection: Collection) -> None:
-    await asyncio.to_thread(engine_of(collection).upkeep.wait_until_idle)
-
-
 async def test_few_vectors_have_no_graph_and_are_searched_exactly(collection: Collection) -> None:
     count = GRAPH_FROM - 1
     await collection.upsert(passages(count), list(embeddings(count)))
-    await settle(collection)
+    await collection.settled()
 
     assert engine_of(collection).upkeep.vectors.graph is None
     query = embeddings(1, seed=5)
@@ -59,7 +55,7 @@ async def test_what_is_acknowledged_is_found_before_the_graph_has_it(
         assert [ids(row)[0] for row in found] == [f"p{start + n:05}" for n in range(20)]
 
     assert max(behind) > 0, "else this shows nothing"
-    await settle(collection)
+    await collection.settled()
     assert engine_of(collection).upkeep.vectors.behind == 0
 
 
@@ -70,7 +66,7 @@ async def test_a_graph_that_is_mostly_dead_is_made_again_from_the_living(
     collection = await catalog.create(spec())
     vectors = embeddings(6000)
     await collection.upsert(passages(6000), list(vectors))
-    await settle(collection)
+    await collection.settled()
 
     deleting = asyncio.create_task(collection.delete([f"p{n:05}" for n in range(3500)]))
     while not deleting.done():  # searches go on throughout
@@ -79,7 +75,7 @@ async def test_a_graph_that_is_mostly_dead_is_made_again_from_the_living(
     new = embeddings(500, seed=3)
     await collection.upsert(passages(500, 6000), list(new))
     await collection.delete(["p05999"])
-    await settle(collection)
+    await collection.settled()
 
     told = [event["event"] for event in log]
     assert told.count("index compaction finished") == 1
@@ -106,7 +102,7 @@ async def test_all_deleted_and_written_again_is_found_like_new(collection: Colle
         await collection.upsert(passages(3000), list(vectors))
         await collection.delete([f"p{n:05}" for n in range(3000)])
     await collection.upsert(passages(3000), list(vectors))
-    await settle(collection)
+    await collection.settled()
 
     queries = embeddings(50, seed=6)
     found = await collection.search(queries, 10)
@@ -123,7 +119,7 @@ async def test_updating_everything_again_and_again_keeps_recall_and_size(
     for vectors in rounds:
         for start in range(0, 2500, 500):
             await collection.upsert(passages(500, start), list(vectors[start : start + 500]))
-    await settle(collection)
+    await collection.settled()
 
     queries = embeddings(50, seed=16)
     found = await collection.search(queries, 10)
@@ -152,7 +148,7 @@ async def test_a_snapshot_is_saved_after_enough_changes_while_serving(
     for start in range(0, 6000, 500):
         await collection.upsert(passages(500, start), list(vectors[start : start + 500]))
         await collection.search(vectors[:1], 1)
-    await settle(collection)
+    await collection.settled()
 
     saved = [event for event in log if event["event"] == "snapshot saved"]
     assert saved
@@ -179,7 +175,7 @@ async def test_a_large_collection_without_a_snapshot_serves_while_it_is_rebuilt(
     found = await collection.search(vectors[:20], 1)
     assert [ids(row)[0] for row in found] == [f"p{n:05}" for n in range(20)]
     await collection.upsert([Passage("new")], [embeddings(1, seed=8)[0]])
-    await settle(collection)
+    await collection.settled()
     assert collection.info().state is State.READY
     told = [event["event"] for event in log]
     assert told[0] == "snapshot not used"
