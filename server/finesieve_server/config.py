@@ -4,6 +4,7 @@ A flag goes before the environment, that before the file, that before the defaul
 """
 
 import os
+import re
 import tomllib
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -18,7 +19,12 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from finesieve_server.search.limits import Limits
+
 PREFIX = "FINESIEVE_"
+# Kubernetes sets these for a Service named "finesieve"; the client's own may stand beside ours.
+_NOT_OURS = re.compile(f"{PREFIX}(SERVER|SERVICE_.*|PORT_.*)")
+_LIMITS = Limits()
 
 
 class Settings(BaseSettings):
@@ -70,15 +76,25 @@ class Settings(BaseSettings):
     drain_s: float = Field(
         25, ge=0, description="Seconds that calls in flight get to finish after SIGTERM."
     )
-    max_query_chars: int = Field(8_192, ge=1, description="Longest query, in characters.")
-    max_passage_chars: int = Field(
-        65_536, ge=1, description="Longest passage, title or text to embed, in characters."
+    max_query_chars: int = Field(
+        _LIMITS.max_query_chars, ge=1, description="Longest query, in characters."
     )
-    max_documents: int = Field(1_000, ge=1, description="Most documents of one rerank.")
-    max_texts: int = Field(1_000, ge=1, description="Most texts of one embedding call.")
-    max_passages: int = Field(1_000, ge=1, description="Most passages of one write or read by id.")
-    max_queries: int = Field(1_000, ge=1, description="Most queries of one batch retrieval.")
-    max_top_k: int = Field(1_000, ge=1, description="Most hits of one query.")
+    max_passage_chars: int = Field(
+        _LIMITS.max_passage_chars,
+        ge=1,
+        description="Longest passage, title or text, in characters.",
+    )
+    max_documents: int = Field(
+        _LIMITS.max_documents, ge=1, description="Most documents of one rerank."
+    )
+    max_texts: int = Field(_LIMITS.max_texts, ge=1, description="Most texts of one embedding call.")
+    max_passages: int = Field(
+        _LIMITS.max_passages, ge=1, description="Most passages of one write or read by id."
+    )
+    max_queries: int = Field(
+        _LIMITS.max_queries, ge=1, description="Most queries of one batch retrieval."
+    )
+    max_top_k: int = Field(_LIMITS.max_top_k, ge=1, le=4_096, description="Most hits of one query.")
     tls_certificate: Path | None = Field(None, description="PEM certificate chain; turns on TLS.")
     tls_key: Path | None = Field(None, description="PEM key of the certificate.")
     tls_client_ca: Path | None = Field(
@@ -130,15 +146,23 @@ def _read_file(arguments: Sequence[str]) -> dict[str, Any]:
 def _refuse_unknown_variables() -> None:
     """A misspelt variable is an error, as a misspelt flag is."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
-    # The client's own variable may stand beside the server's.
-    unknown = [name for name in unknown if name != f"{PREFIX}SERVER"]
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith(PREFIX) and name not in known and not _NOT_OURS.fullmatch(name)
+    )
     if unknown:
         raise BadSettings("\n".join(f"{name}: no such setting" for name in unknown))
 
 
 def _lines(error: ValidationError) -> list[str]:
-    return [
+    lines = [
         f"{'.'.join(map(str, each['loc']))}: is {each['input']!r}; {each['msg']}"
         for each in error.errors()
     ]
+    if os.environ.get(f"{PREFIX}PORT", "").startswith("tcp://"):
+        lines.append(
+            f"{PREFIX}PORT was set by Kubernetes for a Service named finesieve; "
+            "set enableServiceLinks: false on the pod, or --port"
+        )
+    return lines

@@ -106,7 +106,6 @@ class Metrics:
 def configure_logging(level: str) -> None:
     """Write one JSON object a line to standard error, for our own and for libraries' loggers."""
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

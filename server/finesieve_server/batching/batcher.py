@@ -1,7 +1,7 @@
-"""Run waiting work on the device: one thread a batch in flight, all under one plan.
+"""Run waiting work on the device, one batch at a time, all under one plan.
 
 What goes next is `plan.py`'s to say; what a batch costs, `cost.py`'s. Here are the clock, the
-threads, and the way back to each caller.
+thread, and the way back to each caller.
 """
 
 import asyncio
@@ -38,8 +38,11 @@ _WARM_UP_RUNS = 3
 class Model(Protocol):
     """What the device runs."""
 
+    @property
+    def max_tokens(self) -> int: ...
+
     def run(self, batch: Sequence[Any]) -> NDArray[np.float32]:
-        """Return one row a member. Raises ModelFailure."""
+        """Return one row a member."""
         ...
 
     def example(self, tokens: int) -> Any: ...
@@ -97,7 +100,6 @@ class Batcher:
         *,
         max_waiting_tokens: int,
         metrics: Metrics,
-        batches_in_flight: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = models
@@ -110,26 +112,22 @@ class Batcher:
         self._callers: dict[Job, _Caller] = {}
         self._changed = threading.Condition()
         self._closing = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"device-{number}", daemon=True)
-            for number in range(batches_in_flight)
-        ]
+        self._device = threading.Thread(target=self._work, name="device", daemon=True)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Learn what each model costs, then take work. Answers go to `loop`. Takes a second."""
         self._loop = loop
         self._costs = {name: self._warm_up(model) for name, model in self._models.items()}
         self._waiting = WaitingWork(self._costs, self._limits)
-        for thread in self._threads:
-            thread.start()
+        self._device.start()
 
     def close(self) -> None:
-        """Stop once the batches that run are done. What still waits is not answered."""
+        """Stop once the batch that runs is done. What still waits is not answered."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+        if self._device.ident is not None:
+            self._device.join()
 
     async def run(self, work: Work) -> Done:
         """Return the model's answer to every item.
@@ -163,7 +161,7 @@ class Batcher:
     def _admit(self, job: Job, work: Work) -> _Caller:
         now = self._clock()
         with self._changed:
-            if self._waiting.tokens >= self._max_waiting_tokens:
+            if self._waiting.tokens >= self._room(work.priority):
                 raise Overloaded("the queue is full", retry_after_s=self._waiting.work_s / 2)
             self._waiting.add(job, now)
             try:
@@ -183,17 +181,22 @@ class Batcher:
             self._changed.notify()
         return caller
 
+    def _room(self, priority: Priority) -> int:
+        """Return how many tokens may wait before such work is refused: bulk leaves half free."""
+        bulk = priority is Priority.BULK
+        return self._max_waiting_tokens // 2 if bulk else self._max_waiting_tokens
+
     def _check_in_time(self, job: Job, now: float) -> None:
         left_s = job.deadline - now
         if job.partial:
             return
-        if job.waiting_s > left_s:
-            raise DeadlineTooShort(job.waiting_s, left_s)
-        done_s = self._waiting.before_s(job)
-        if done_s > left_s:
+        if job.least_s > left_s:
+            raise DeadlineTooShort(job.least_s, left_s)
+        ahead_s = self._waiting.ahead_s(job, now)
+        if ahead_s and ahead_s + job.waiting_s > left_s:
             raise Overloaded(
-                f"this would be done in {done_s:.1f} s, the deadline leaves {left_s:.1f} s",
-                retry_after_s=done_s - left_s,
+                f"{ahead_s:.1f} s of work go before this, the deadline leaves {left_s:.1f} s",
+                retry_after_s=ahead_s + job.waiting_s - left_s,
             )
 
     def _leave(self, job: Job) -> None:
@@ -203,7 +206,7 @@ class Batcher:
             self._metrics.waiting_tokens.set(self._waiting.tokens)
 
     def _work(self) -> None:
-        """The life of a device thread: take a batch, run it, hand the rows back."""
+        """The life of the device thread: take a batch, run it, hand the rows back."""
         while (taken := self._next_batch()) is not None:
             batch, payloads = taken
             rows = self._run(batch, payloads)
@@ -237,8 +240,8 @@ class Batcher:
         started = self._clock()
         try:
             rows = _usable(model.run(payloads))
-        except ModelFailure as error:
-            _log.error("batch failed", model=batch.model, items=len(payloads), error=str(error))
+        except Exception:  # noqa: BLE001 - whatever a model does, the queue goes on
+            _log.exception("batch failed", model=batch.model, items=len(payloads))
             # One item may have spoilt it for all: each gets its own chance.
             return [_alone(model, payload) for payload in payloads]
         took_s = self._clock() - started
@@ -267,11 +270,9 @@ class Batcher:
             caller.settle(DeadlineExceeded("the deadline would pass before the work is done"))
 
     def _warm_up(self, model: Model) -> CostModel:
+        shapes = {(rows, min(tokens, model.max_tokens)) for rows, tokens in _WARM_UP_SHAPES}
         return CostModel(
-            [
-                Sample(rows, tokens, min(self._time(model, rows, tokens)))
-                for rows, tokens in _WARM_UP_SHAPES
-            ]
+            [Sample(rows, tokens, min(self._time(model, rows, tokens))) for rows, tokens in shapes]
         )
 
     def _time(self, model: Model, rows: int, tokens: int) -> Iterator[float]:
@@ -294,6 +295,7 @@ def _usable(rows: NDArray[np.float32]) -> list[Row]:
 def _alone(model: Model, payload: Sized) -> Row:
     try:
         [row] = _usable(model.run([payload]))
-    except ModelFailure as error:
-        return error
+    except Exception:  # noqa: BLE001 - as above
+        _log.exception("item failed", tokens=len(payload))
+        return ModelFailure("the model failed on this input")
     return row

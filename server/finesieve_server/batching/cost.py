@@ -7,6 +7,8 @@ import numpy as np
 
 # Weight of the newest batch in the running correction: some twenty batches to follow a change.
 _NEWEST = 0.1
+# One batch counts as at most this much slower than predicted: the process may have been stopped.
+_SLOWEST = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,18 @@ class CostModel:
         """Seconds that one more row of that padded length costs in a batch that runs anyway."""
         return (self._token_s * tokens + self._square_s * tokens**2) * self._correction
 
+    def least_row_s(self, tokens: int) -> float:
+        """Seconds that such a row takes on an idle device, which a slow hour must not raise.
+
+        What is refused never runs, so a refusal by a stale correction would correct nothing.
+        """
+        return self.row_s(tokens) / max(1.0, self._correction)
+
     def batch_s(self, rows: int, tokens: int) -> float:
         """Seconds of a batch of rows padded to that length."""
         return self.fixed_s + rows * self.row_s(tokens)
 
     def observe(self, batch: Sample) -> None:
         """Learn from a batch that ran."""
-        predicted_s = self.batch_s(batch.rows, batch.tokens) / self._correction
-        self._correction += _NEWEST * (batch.seconds / predicted_s - self._correction)
+        ratio = min(batch.seconds / self.batch_s(batch.rows, batch.tokens), _SLOWEST)
+        self._correction *= 1 + _NEWEST * (ratio - 1)

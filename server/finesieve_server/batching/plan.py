@@ -5,22 +5,27 @@ The rule, whole:
 1. Work that can no longer be finished in time is given up before it costs anything.
 2. The job that is due first leads. A job is due at its deadline, or sooner: after some times as
    long as it takes alone, so that everyone waits in proportion to what they ask for, and a query's
-   embedding does not queue behind a thousand pairs. Bulk work is due later.
+   embedding does not queue behind a thousand pairs. Bulk work is due later. But a job with no more
+   time left than it needs goes before all that have.
 3. Its longest item starts the batch, and the nearest lengths of any job of that model join, each
    as long as its padding costs less than a batch of its own would.
 4. A job that may be answered in part, and may not be done in time, gives its items in its own
    order instead, so that what is scored by its deadline is its best part.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import count
+from operator import attrgetter
 from typing import Protocol
 
-# Predictions leave out padding, later arrivals and a slower device: twice as long must be in time.
-_CAUTION = 2.0
+# Predictions leave out padding and what arrives meanwhile. A job leads when it has this many times
+# what it needs left, and a partial one is safe to be batched by length when it has that many.
+_LAST_MOMENT = 1.25
+_SAFE = 2.0
+_PLACE = attrgetter("place")
 
 
 class Priority(Enum):
@@ -36,6 +41,7 @@ class Cost(Protocol):
     @property
     def fixed_s(self) -> float: ...
     def row_s(self, tokens: int) -> float: ...
+    def least_row_s(self, tokens: int) -> float: ...
     def batch_s(self, rows: int, tokens: int) -> float: ...
 
 
@@ -66,7 +72,8 @@ class Job:
     # May be answered with some items undone; otherwise all or nothing.
     partial: bool = False
     waiting: dict[int, "Item"] = field(default_factory=dict, init=False)  # by position, in order
-    waiting_s: float = field(default=0.0, init=False)  # what they take at the least
+    waiting_s: float = field(default=0.0, init=False)  # what they are predicted to take
+    least_s: float = field(default=0.0, init=False)  # and on an idle device
     due: float = field(default=0.0, init=False)
 
 
@@ -78,11 +85,8 @@ class Item:
     index: int
     tokens: int
     row_s: float  # predicted when it arrived
-    arrival: int  # counts all items, so that equal lengths go first come, first served
-
-    @property
-    def place(self) -> tuple[int, int]:
-        return self.tokens, self.arrival
+    least_s: float
+    place: tuple[int, int]  # by tokens, then first come, first served
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,30 +118,45 @@ class WaitingWork:
 
     @property
     def work_s(self) -> float:
-        """Seconds that the waiting work takes at the least."""
+        """Seconds that the waiting work is predicted to take."""
         return sum(job.waiting_s for job in self._jobs)
 
     def add(self, job: Job, now: float) -> None:
         cost = self._costs[job.model]
         for index, tokens in enumerate(job.lengths):
-            item = Item(job, index, tokens, cost.row_s(tokens), next(self._arrivals))
-            job.waiting[index] = item
-            job.waiting_s += item.row_s
-            self.tokens += tokens
-            insort(self._by_length[job.model], item, key=_place)
+            place = tokens, next(self._arrivals)
+            job.waiting[index] = Item(
+                job, index, tokens, cost.row_s(tokens), cost.least_row_s(tokens), place
+            )
+        items = job.waiting.values()
+        job.waiting_s = sum(item.row_s for item in items)
+        job.least_s = sum(item.least_s for item in items)
         job.due = min(job.deadline, now + self._limits.stretch * job.waiting_s)
         if job.priority is Priority.BULK:
             job.due += self._limits.bulk_patience_s
+        self.tokens += sum(job.lengths)
+        by_length = self._by_length[job.model]
+        by_length.extend(items)
+        by_length.sort(key=_PLACE)
         self._jobs[job] = None
 
-    def before_s(self, job: Job) -> float:
-        """Seconds, at the least, until all that is due no later than this job is done."""
-        return sum(each.waiting_s for each in self._jobs if each.due <= job.due)
+    def ahead_s(self, job: Job, now: float) -> float:
+        """Seconds that the others' work takes that goes before this job's."""
+        turn = _turn(job, now)
+        return sum(
+            each.waiting_s for each in self._jobs if each is not job and _turn(each, now) <= turn
+        )
 
     def remove(self, job: Job) -> None:
         """Forget what of the job has not started; a job that is not here is no error."""
-        for item in list(job.waiting.values()):
-            self._take(item)
+        if job not in self._jobs:
+            return
+        del self._jobs[job]
+        items = self._by_length[job.model]
+        self._by_length[job.model] = [item for item in items if item.job is not job]
+        self.tokens -= sum(item.tokens for item in job.waiting.values())
+        job.waiting.clear()
+        job.waiting_s = job.least_s = 0.0
 
     def give_up(self, now: float) -> list[Job]:
         """Remove and return the jobs that can no longer be finished in time.
@@ -153,8 +172,8 @@ class WaitingWork:
         """Remove and return what goes next, or None where nothing waits."""
         if not self._jobs:
             return None
-        by_due = sorted(self._jobs, key=lambda job: job.due)
-        leader, hurried = by_due[0], _hurried(by_due, now)
+        in_turn = sorted(self._jobs, key=lambda job: _turn(job, now))
+        leader, hurried = in_turn[0], _hurried(in_turn, now)
         growing = _Growing(self._costs[leader.model], self._limits, now)
         if leader in hurried:
             growing.join_in_order(leader.waiting.values())
@@ -167,18 +186,19 @@ class WaitingWork:
     def _least_s(self, job: Job) -> float:
         if job.partial:
             following = next(iter(job.waiting.values()))
-            return self._costs[job.model].batch_s(1, following.tokens)
-        return job.waiting_s
+            return following.least_s
+        return job.least_s
 
     def _take(self, item: Item) -> None:
         job = item.job
         del job.waiting[item.index]
         job.waiting_s -= item.row_s
+        job.least_s -= item.least_s
         self.tokens -= item.tokens
         if not job.waiting:
             del self._jobs[job]
         items = self._by_length[job.model]
-        del items[bisect_left(items, item.place, key=_place)]
+        del items[bisect_left(items, item.place, key=_PLACE)]
 
 
 class _Growing:
@@ -202,9 +222,9 @@ class _Growing:
         self, leader: Job, items: Sequence[Item], hurried: Container[Job]
     ) -> None:
         """Take the leader's longest item and its neighbours among `items`, sorted by length."""
-        first = max(leader.waiting.values(), key=_place)
+        first = max(leader.waiting.values(), key=_PLACE)
         self._add(first)
-        below = bisect_left(items, first.place, key=_place) - 1
+        below = bisect_left(items, first.place, key=_PLACE) - 1
         above = below + 2
         while self._fits(0, self._due):
             shorter = items[below] if below >= 0 else None
@@ -242,16 +262,20 @@ class _Growing:
         )
 
 
-def _hurried(by_due: Sequence[Job], now: float) -> set[Job]:
+def _turn(job: Job, now: float) -> tuple[bool, float]:
+    """Return what jobs are sorted by: whose last moment has come goes first."""
+    bulk = job.priority is Priority.BULK
+    if not bulk and now + _LAST_MOMENT * job.waiting_s >= job.deadline:
+        return False, job.deadline
+    return True, job.due
+
+
+def _hurried(in_turn: Sequence[Job], now: float) -> set[Job]:
     """Return the partial jobs that may not be done in time."""
     hurried = set()
     work_s = 0.0
-    for job in by_due:
+    for job in in_turn:
         work_s += job.waiting_s
-        if job.partial and now + _CAUTION * work_s > job.deadline:
+        if job.partial and now + _SAFE * work_s > job.deadline:
             hurried.add(job)
     return hurried
-
-
-def _place(item: Item) -> tuple[int, int]:
-    return item.place

@@ -24,6 +24,10 @@ class Encoder:
         return self.manifest.name
 
     @property
+    def max_tokens(self) -> int:
+        return self.manifest.max_tokens
+
+    @property
     def execution_provider(self) -> str:
         return self._session.provider
 

@@ -3,6 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+# Less spread than this share of the scores is the rounding of equal ones.
+_ALIKE = 1e-9
+
 
 def blend(
     logits: NDArray[np.float64], first_stage: NDArray[np.float64], weight: float
@@ -18,7 +21,7 @@ def blend(
 def _standardised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean 0 and population deviation 1; scores that are all alike say nothing, 0."""
     deviation = scores.std()
-    if deviation == 0:
+    if deviation <= _ALIKE * np.abs(scores).max():
         return np.zeros_like(scores)
     standardised: NDArray[np.float64] = (scores - scores.mean()) / deviation
     return standardised

@@ -5,6 +5,8 @@ from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.records import CollectionInfo, CollectionSpec, Distance, HnswOptions
 from finesieve_server.search.models import Models
 
+_MAX_DIMENSION = 16_384
+
 
 class Collections:
     """The collections of one server."""
@@ -32,8 +34,11 @@ class Collections:
         if caller_embeds:
             if embedding_model:
                 raise InvalidArgument("embedding_model", "must be empty where the caller embeds")
-            if not dimension:
-                raise InvalidArgument("dimension", "is needed where the caller embeds")
+            if not 1 <= dimension <= _MAX_DIMENSION:
+                raise InvalidArgument(
+                    "dimension",
+                    f"is {dimension}; where the caller embeds, 1..{_MAX_DIMENSION} are allowed",
+                )
         else:
             manifest = self._models.bi_encoder(embedding_model).manifest
             if dimension not in (0, manifest.dimension):

@@ -46,7 +46,7 @@ class Ingester:
             if earlier != position:
                 raise DuplicateId(f"{field}.id", f"is that of passages[{earlier}]")
             check_text(f"{field}.text", passage.text, self._limits.max_passage_chars)
-            if len(passage.title) > self._limits.max_passage_chars:
+            if passage.title:
                 check_text(f"{field}.title", passage.title, self._limits.max_passage_chars)
             if spec.caller_embeds and passage.embedding is None and not passage.context_only:
                 raise InvalidArgument(

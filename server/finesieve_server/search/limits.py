@@ -1,4 +1,4 @@
-"""How much one request may hold."""
+"""How much one request may hold: the defaults of the settings of the same names."""
 
 from dataclasses import dataclass
 

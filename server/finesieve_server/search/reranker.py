@@ -4,6 +4,7 @@ Says which pairs are scored and how scores become an order; when they are scored
 """
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -122,8 +123,9 @@ class Reranker:
         check_text("query", query, self._limits.max_query_chars)
         order = _first_stage_order(candidates)
         with call.times.measure("rerank"):
-            maker, pairs = await self._pairs(model, query, candidates, options, call)
-            framed = [each for index in order for each in pairs[index].framed]
+            in_order = [candidates[index] for index in order]
+            maker, pairs = await self._pairs(model, query, in_order, options, call)
+            framed = [framed for each in pairs for framed in each.framed]
             done = await self._batcher.run(
                 Work(
                     model.name,
@@ -136,12 +138,12 @@ class Reranker:
             call.times.add("queue", done.queue_s)
         rows = iter(done.rows)
         judged = [
-            _judge(index, pairs[index], list(islice(rows, len(pairs[index].framed))), model)
-            for index in order
+            _judge(index, each, list(islice(rows, len(each.framed))), model)
+            for index, each in zip(order, pairs, strict=True)
         ]
         weight = options.first_stage_weight
         if weight is None:
-            weight = model.manifest.first_stage_weight
+            weight = _own_weight(model, judged)
         ranked = _in_order(judged, candidates, weight)
         return Ranking(
             [each for each in ranked if not _is_improbable(each, options.min_probability)],
@@ -159,10 +161,17 @@ class Reranker:
         options: RerankOptions,
         call: Call,
     ) -> tuple[PairMaker, list[Pairs]]:
-        """Return the pairs of every candidate, by its index; none for one that failed."""
+        """Return the candidates' pairs; none for one that failed, or that comes too late.
+
+        A partial call tokenizes for half of its time at most.
+        """
+        now = time.monotonic()
+        until = now + (call.deadline - now) / 2 if options.partial else math.inf
         checked = [self._checked(each) for each in candidates]
         texts = [text for text in checked if isinstance(text, str)]
-        query_ids, *encoded = await self._tokenizers.encode(model.tokenizer, [query, *texts], call)
+        query_ids, *encoded = await self._tokenizers.encode(
+            model.tokenizer, [query, *texts], call, until=until
+        )
         maker = PairMaker(
             model,
             query_ids,
@@ -176,21 +185,27 @@ class Reranker:
             if isinstance(text, FinesieveError):
                 pairs.append(Pairs((), failure=text))
                 continue
-            passage = next(passages)
-            if maker.needs_offsets(passage):
+            passage = next(passages, None)
+            if passage is None:
+                pairs.append(Pairs(()))
+            elif not maker.needs_offsets(passage):
+                pairs.append(maker.whole(passage))
+            elif time.monotonic() >= until:
+                pairs.append(Pairs(()))
+            else:
                 passage, offsets = await self._tokenizers.encode_with_offsets(
                     model.tokenizer, text, call
                 )
                 pairs.append(
                     maker.chunked(passage, offsets, len(candidate.title), len(candidate.text))
                 )
-            else:
-                pairs.append(maker.whole(passage))
         return maker, pairs
 
     def _checked(self, candidate: Candidate) -> str | FinesieveError:
         try:
             check_text("text", candidate.text, self._limits.max_passage_chars)
+            if candidate.title:
+                check_text("title", candidate.title, self._limits.max_passage_chars)
         except FinesieveError as error:
             return error
         return full_text(candidate.title, candidate.text)
@@ -215,7 +230,9 @@ def _judge(index: int, pairs: Pairs, rows: Sequence[Row], model: CrossEncoder) -
     if failure is not None:
         return Ranked(index, ScoreStatus.FAILED, failure=failure)
     logits = [float(row) for row in rows if isinstance(row, np.float32)]
-    if len(logits) < len(rows):  # a score of some chunks would depend on when, not on what
+    if not rows or len(logits) < len(
+        rows
+    ):  # a score of some chunks would depend on when, not on what
         return Ranked(index, ScoreStatus.DEADLINE)
     best = int(np.argmax(logits))
     return Ranked(
@@ -224,6 +241,16 @@ def _judge(index: int, pairs: Pairs, rows: Sequence[Row], model: CrossEncoder) -
         Score(logits[best], model.probability(logits[best]), ordering=logits[best]),
         best_span=pairs.spans[best] if pairs.spans else None,
     )
+
+
+def _own_weight(model: CrossEncoder, judged: Sequence[Ranked]) -> float:
+    """Return the model's own weight of the first stage.
+
+    Two scores standardise to 1 and -1 however far apart they are: where the stages disagree on
+    two candidates the blend knows nothing, and the cross-encoder decides.
+    """
+    scored = sum(each.score is not None for each in judged)
+    return model.manifest.first_stage_weight if scored > 2 else 0.0
 
 
 def _in_order(

@@ -1,6 +1,6 @@
 """Find the passages nearest to a query: embed it where it is a text, ask the index."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,21 +71,18 @@ class Retriever:
         self, spec: CollectionSpec, queries: Sequence[Query], call: Call
     ) -> NDArray[np.float32]:
         """Return one row a query, (queries, dimension); texts are embedded together."""
-        texts = [query for query in queries if isinstance(query, str)]
-        vectors = np.empty((len(queries), spec.dimension), np.float32)
-        if texts:
-            model = self._models.encoder_of(spec)
-            embedded = await self._embedder.encode(
-                model, texts, Role.QUERY, Priority.INTERACTIVE, call
-            )
-            vectors[[isinstance(query, str) for query in queries]] = embedded.vectors
         for position, query in enumerate(queries):
-            if isinstance(query, str):
-                continue
-            if query.shape != (spec.dimension,):
+            if not isinstance(query, str) and query.shape != (spec.dimension,):
                 raise InvalidArgument(
                     "embedding" if len(queries) == 1 else f"queries[{position}].embedding",
                     f"has {query.size} values; collection {spec.name!r} takes {spec.dimension}",
                 )
-            vectors[position] = query
-        return vectors
+        texts = [query for query in queries if isinstance(query, str)]
+        embedded: Iterator[NDArray[np.float32]] = iter(())
+        if texts:
+            model = self._models.encoder_of(spec)
+            answer = await self._embedder.encode(
+                model, texts, Role.QUERY, Priority.INTERACTIVE, call
+            )
+            embedded = iter(answer.vectors)
+        return np.stack([next(embedded) if isinstance(query, str) else query for query in queries])

@@ -1,9 +1,10 @@
 """Check texts before they cost anything, and tokenize them off the event loop."""
 
 import asyncio
+import math
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 
 from numpy import int32
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from finesieve_server.runtime.tokenizer import TokenIds, Tokenizer
 from finesieve_server.search.call import Call
 
 # Texts tokenized in one go: a cancelled or late caller's thread is free again after this many.
-_SLICE_CHARS = 65_536
+_SLICE_CHARS = 32_768
 
 
 def check_text(field: str, text: str, max_chars: int) -> None:
@@ -36,16 +37,20 @@ class TokenizerPool:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="tokenize")
 
     async def encode(
-        self, tokenizer: Tokenizer, texts: Sequence[str], call: Call
+        self, tokenizer: Tokenizer, texts: Sequence[str], call: Call, *, until: float = math.inf
     ) -> list[TokenIds]:
-        """Return each text's ids, uncut and without special tokens."""
+        """Return each text's ids, uncut and without special tokens.
+
+        Past `until` (time.monotonic()) the rest of the texts is left out.
+        """
+        encoded: list[TokenIds] = []
         with call.times.measure("tokenize"):
             loop = asyncio.get_running_loop()
-            encoded = [
-                await loop.run_in_executor(self._executor, tokenizer.encode, part)
-                for part in slices(texts)
-            ]
-        return list(chain.from_iterable(encoded))
+            for part in slices(texts):
+                encoded += await loop.run_in_executor(self._executor, tokenizer.encode, part)
+                if time.monotonic() >= until:
+                    break
+        return encoded
 
     async def encode_with_offsets(
         self, tokenizer: Tokenizer, text: str, call: Call

@@ -4,13 +4,14 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from finesieve_server.batching.batcher import Batcher, Done, Work
-from finesieve_server.batching.plan import BatchLimits
+from finesieve_server.batching.plan import BatchLimits, Priority
 from finesieve_server.errors import (
     DeadlineExceeded,
     DeadlineTooShort,
@@ -22,6 +23,8 @@ from finesieve_server.telemetry import Metrics
 
 class Lengths:
     """A model whose answer to an item is its length; it can be held, and it fails on request."""
+
+    max_tokens = 4096
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -35,6 +38,8 @@ class Lengths:
         self.batches.append([len(item) for item in batch])
         if any(item[0] == RAISE for item in batch):
             raise ModelFailure("this item spoils its batch")
+        if any(item[0] == BUG for item in batch):
+            raise ValueError("nobody thought of this")
         return np.array(
             [np.nan if item[0] == NAN else len(item) for item in batch], dtype=np.float32
         )
@@ -51,7 +56,7 @@ class Lengths:
         await asyncio.to_thread(self.started.acquire)
 
 
-RAISE, NAN = -1, -2
+RAISE, NAN, BUG = -1, -2, -3
 
 
 @pytest.fixture
@@ -140,11 +145,14 @@ async def test_a_caller_cancelled_while_its_batch_runs_leaves_its_mates_answered
     assert logits(await stays) == [60]
 
 
-async def test_one_item_that_spoils_its_batch_fails_alone(batcher: Batcher, model: Lengths) -> None:
+@pytest.mark.parametrize("mark", [RAISE, BUG])
+async def test_one_item_that_spoils_its_batch_fails_alone(
+    batcher: Batcher, model: Lengths, mark: int
+) -> None:
     model.hold()
     running = asyncio.create_task(batcher.run(work(50)))
     await model.wait_until_running()
-    bad = asyncio.create_task(batcher.run(work(60, mark=RAISE)))
+    bad = asyncio.create_task(batcher.run(work(60, mark=mark)))
     good = asyncio.create_task(batcher.run(work(60)))
     await asyncio.sleep(0)
     model.gate.set()
@@ -185,6 +193,26 @@ async def test_a_full_queue_refuses_with_a_time_to_come_back(
     assert refusal.value.retry_after_s is not None
     model.gate.set()
     await asyncio.gather(running, waiting)
+
+
+async def test_bulk_work_leaves_half_the_queue_to_interactive_work(
+    batcher: Batcher, model: Lengths
+) -> None:
+    model.hold()
+    running = asyncio.create_task(batcher.run(work(50)))
+    await model.wait_until_running()
+    bulk = replace(work(*[1000] * 6), priority=Priority.BULK)
+    waiting = asyncio.create_task(batcher.run(bulk))
+    await asyncio.sleep(0)
+
+    with pytest.raises(Overloaded, match="full"):
+        await batcher.run(bulk)
+    person = asyncio.create_task(batcher.run(work(10)))
+    await asyncio.sleep(0)
+    model.gate.set()
+
+    await asyncio.gather(running, waiting, person)
+    assert logits(person.result()) == [10]
 
 
 async def test_a_deadline_that_passes_in_the_queue_is_exceeded_and_its_work_not_started(

@@ -42,6 +42,25 @@ def test_one_odd_batch_hardly_moves_the_prediction() -> None:
     assert cost.batch_s(4, 100) < 1.3 * truth(4, 100)
 
 
+def test_a_process_that_was_stopped_during_a_batch_does_not_think_the_device_slow() -> None:
+    cost = fitted()
+
+    cost.observe(Sample(4, 100, 15.0))
+
+    assert cost.batch_s(4, 100) < 1.2 * truth(4, 100)
+
+
+def test_what_an_idle_device_takes_is_not_raised_by_a_slow_hour() -> None:
+    cost = fitted()
+    least_s = cost.least_row_s(100)
+
+    for _ in range(50):
+        cost.observe(Sample(4, 100, 2 * cost.batch_s(4, 100)))
+
+    assert cost.row_s(100) > 2 * least_s
+    assert cost.least_row_s(100) == pytest.approx(least_s)
+
+
 def test_batches_of_one_shape_do_not_unlearn_the_others() -> None:
     cost = fitted()
 

@@ -18,6 +18,9 @@ class Line:
     def row_s(self, tokens: int) -> float:
         return 0.1 * tokens
 
+    def least_row_s(self, tokens: int) -> float:
+        return self.row_s(tokens)
+
     def batch_s(self, rows: int, tokens: int) -> float:
         return self.fixed_s + rows * self.row_s(tokens)
 
@@ -147,7 +150,7 @@ def test_a_partial_job_stays_while_one_more_item_fits() -> None:
     work = waiting(partial)
 
     assert work.give_up(0.0) == []
-    assert work.give_up(1.5) == [partial]
+    assert work.give_up(2.5) == [partial]
 
 
 def test_a_hurried_partial_job_is_worked_in_its_own_order() -> None:
@@ -191,8 +194,9 @@ def test_only_what_is_due_before_a_job_counts_against_it() -> None:
     urgent, patient, last = job(10, deadline=5.0), job(20, deadline=15.0), job(30)
     work = waiting(bulk, urgent, patient, last)
 
-    assert work.before_s(patient) == pytest.approx(1.0 + 2.0)
-    assert work.before_s(bulk) == pytest.approx(work.work_s) == pytest.approx(506.0)
+    assert work.ahead_s(patient, now=0.0) == pytest.approx(1.0)
+    assert work.ahead_s(bulk, now=0.0) == pytest.approx(6.0)
+    assert work.work_s == pytest.approx(506.0)
 
 
 def test_a_small_job_does_not_queue_behind_a_large_one_with_the_same_deadline() -> None:
@@ -204,6 +208,28 @@ def test_a_small_job_does_not_queue_behind_a_large_one_with_the_same_deadline() 
 
     assert first is not None
     assert [item.job for item in first.items][:1] == [small]
+
+
+def test_a_job_at_its_last_moment_goes_before_all_that_have_time() -> None:
+    tight = job(*[10] * 80, deadline=100.0)
+    work = waiting(tight)
+    for at in range(5):
+        work.add(job(1, deadline=3000.0), now=at)
+
+    first = work.take_batch(5.0)
+
+    assert first is not None
+    assert first.items[0].job is tight
+
+
+def test_bulk_work_has_no_last_moment() -> None:
+    bulk = job(*[10] * 80, deadline=100.0, priority=Priority.BULK)
+    work = waiting(bulk, job(30, deadline=3000.0))
+
+    first = work.take_batch(0.0)
+
+    assert first is not None
+    assert lengths(first) == [30]
 
 
 def test_a_large_job_that_has_waited_in_proportion_goes_before_new_small_ones() -> None:

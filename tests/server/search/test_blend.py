@@ -22,7 +22,7 @@ def test_both_scores_are_standardised_so_that_their_scales_do_not_matter() -> No
 
 
 def test_a_stage_that_finds_all_alike_says_nothing() -> None:
-    assert blend(LOGITS, np.full(3, 0.3), 0.5) == pytest.approx(blend(LOGITS, LOGITS, 0.5) / 2)
+    assert blend(LOGITS, np.full(3, 0.1), 0.5) == pytest.approx(blend(LOGITS, LOGITS, 0.5) / 2)
 
 
 def test_one_candidate_has_a_finite_score() -> None:

@@ -28,4 +28,4 @@ def test_slices_hold_every_text_in_order_and_few_characters_each() -> None:
     parts = list(slices(texts))
 
     assert [text for part in parts for text in part] == texts
-    assert all(len(part) == 1 or sum(map(len, part)) <= 65_536 for part in parts)
+    assert all(len(part) == 1 or sum(map(len, part)) <= 32_768 for part in parts)
