@@ -6,6 +6,8 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 
@@ -51,44 +53,24 @@ def main() -> None:
 
 
 async def serve(settings: Settings) -> None:
-    """Load, warm up, serve until told to stop, then drain."""
+    """Load, warm up, serve until told to stop, then drain and end the process."""
     stop = _stop_on_signals()
     metrics = Metrics()
     encoders = load_models(settings)
-    models = Models(encoders)
-    limits = _limits(settings)
-    batcher = Batcher(
-        {encoder.name: encoder for encoder in encoders},
-        BatchLimits(settings.max_batch_tokens, settings.max_batch_ms / 1e3),
-        max_waiting_tokens=settings.max_queue_tokens,
-        metrics=metrics,
-    )
-    catalog = await Catalog.open(settings.data_dir)
-    tokenizers = TokenizerPool(threads=_cores())
-    embedder = Embedder(models, batcher, tokenizers, limits)
-    retriever = Retriever(catalog, models, embedder, limits)
-    reranker = Reranker(models, batcher, tokenizers, limits)
-    serving = Serving(
-        Parts(
-            catalog=catalog,
-            models=models,
-            embedder=embedder,
-            retriever=retriever,
-            reranker=reranker,
-            two_stage=TwoStage(retriever, reranker, limits),
-            ingester=Ingester(catalog, models, embedder, limits),
-            collections=Collections(catalog, models),
-        ),
-        host=settings.host,
-        port=settings.port,
-        limits=limits,
-        default_deadline_s=settings.default_deadline_s,
-        max_calls=settings.max_calls,
-        max_request_bytes=settings.max_request_mib * 2**20,
-        tls=_tls(settings),
-        metrics=metrics,
-    )
-    try:
+    async with AsyncExitStack() as open_parts:
+        catalog = await Catalog.open(settings.data_dir)
+        open_parts.push_async_callback(catalog.close)
+        tokenizers = TokenizerPool(threads=_cores())
+        open_parts.callback(tokenizers.close)
+        batcher = Batcher(
+            {encoder.name: encoder for encoder in encoders},
+            BatchLimits(settings.max_batch_tokens, settings.max_batch_ms / 1e3),
+            max_waiting_tokens=settings.max_queue_tokens,
+            metrics=metrics,
+        )
+        open_parts.push_async_callback(asyncio.to_thread, batcher.close)
+        parts = _parts(settings, catalog, Models(encoders), batcher, tokenizers)
+        serving = _serving(settings, parts, metrics)
         port = await serving.start()
         await asyncio.to_thread(batcher.start, asyncio.get_running_loop())
         metrics_port = _serve_metrics(settings, metrics)
@@ -104,11 +86,47 @@ async def serve(settings: Settings) -> None:
         await stop.wait()
         _log.info("draining", grace_s=settings.drain_s)
         await serving.drain(settings.drain_s)
-    finally:
-        await asyncio.to_thread(batcher.close)
-        tokenizers.close()
-        await catalog.close()
     _log.info("stopped")
+    # Late calls are refused up to here. To stop gRPC, or the loop under it, would tell them
+    # CANCELLED instead; connections that end with the process tell them UNAVAILABLE.
+    os._exit(0)
+
+
+def _parts(
+    settings: Settings,
+    catalog: Catalog,
+    models: Models,
+    batcher: Batcher,
+    tokenizers: TokenizerPool,
+) -> Parts:
+    limits = _limits(settings)
+    embedder = Embedder(models, batcher, tokenizers, limits)
+    retriever = Retriever(catalog, models, embedder, limits)
+    reranker = Reranker(models, batcher, tokenizers, limits)
+    return Parts(
+        catalog=catalog,
+        models=models,
+        embedder=embedder,
+        retriever=retriever,
+        reranker=reranker,
+        two_stage=TwoStage(retriever, reranker, limits),
+        ingester=Ingester(catalog, models, embedder, limits),
+        collections=Collections(catalog, models),
+    )
+
+
+def _serving(settings: Settings, parts: Parts, metrics: Metrics) -> Serving:
+    return Serving(
+        parts,
+        host=settings.host,
+        port=settings.port,
+        limits=_limits(settings),
+        default_deadline_s=settings.default_deadline_s,
+        max_calls=settings.max_calls,
+        max_request_bytes=settings.max_request_mib * 2**20,
+        tls=_tls(settings),
+        metrics=metrics,
+    )
 
 
 def load_models(settings: Settings) -> list[BiEncoder | CrossEncoder]:
@@ -161,15 +179,9 @@ def _is_installed(distribution: str) -> bool:
 
 
 def _limits(settings: Settings) -> Limits:
-    return Limits(
-        max_query_chars=settings.max_query_chars,
-        max_passage_chars=settings.max_passage_chars,
-        max_documents=settings.max_documents,
-        max_texts=settings.max_texts,
-        max_passages=settings.max_passages,
-        max_queries=settings.max_queries,
-        max_top_k=settings.max_top_k,
-    )
+    """Return the limits, those that are settings as they are set."""
+    names = {each.name for each in fields(Limits)} & set(Settings.model_fields)
+    return Limits(**{name: getattr(settings, name) for name in names})
 
 
 def _tls(settings: Settings) -> Tls | None:
@@ -222,4 +234,10 @@ def _stop_on_signals() -> asyncio.Event:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    """Return how many cores this process may use, by its affinity and its control group's quota."""
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return allowed
+    return allowed if quota == "max" else max(1, min(allowed, int(quota) // int(period)))
