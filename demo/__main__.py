@@ -7,12 +7,18 @@ from pathlib import Path
 from statistics import median
 
 from rich.console import Console
-from rich.table import Table
 
 from demo.server_process import ServerProcess, ServerProcessError
 from demo.stdlib_corpus import write_corpus
 from demo.steps import Steps
-from finesieve_client import Client, Comparison, FinesieveError, compare
+from finesieve_client import (
+    Client,
+    Comparison,
+    FailedPrecondition,
+    FinesieveError,
+    NotFound,
+    compare,
+)
 from finesieve_client.cli.compare import draw
 from finesieve_client.cli.ingest import Load
 from finesieve_client.cli.session import Session
@@ -60,7 +66,7 @@ def run(console: Console) -> None:
     console.print(
         "Two-stage retrieval over the Python standard library's own documentation:\n"
         f"a bi-encoder finds {NUM_CANDIDATES} candidates, a cross-encoder orders them.\n"
-        "A first run takes about a minute and a half from here, the next ones some ten seconds."
+        "From here, a first run takes about a minute, the next ones some ten seconds."
     )
     FOLDER.mkdir(parents=True, exist_ok=True)
     steps = Steps(console, 5)
@@ -71,27 +77,42 @@ def run(console: Console) -> None:
         with steps.take("Start the server") as step:
             server = running.enter_context(ServerProcess(DATA_DIR, SERVER_LOG))
             server.wait_until_serving()
+            with Client(server.address) as client:
+                forget_if_outdated(client)
             step.result = f"serving on {server.address}; its log is {SERVER_LOG}"
         with steps.take("Index") as step:
             step.result = index(server.address, CORPUS, num_passages)
         with steps.take("Ask") as step:
             comparisons = ask(console, server.address)
-            step.result = f"{len(comparisons)} questions, {where_a_question_goes(comparisons)}"
+            step.result = f"\n{len(comparisons)} questions"
         with steps.take("Stop the server") as step:
             running.close()
             step.result = "every call answered, exit code 0"
-    console.print()
-    console.print(what_changed(comparisons))
-    console.print()
+    console.print("\n[bold]What reranking changed[/]")
+    for comparison in comparisons:
+        console.print(what_changed(comparison), soft_wrap=True)
+    console.print("\n[bold]Where the time went[/]")
     console.print(steps.table())
+    console.print(f"A question takes {time_per_stage(comparisons)}.", soft_wrap=True)
     console.print(
         "\nAsk your own: start the server on this data in one terminal, and ask in another.\n"
         f"  .venv/bin/finesieve-server --data-dir {DATA_DIR}\n"
         "  .venv/bin/finesieve compare 'the largest items without sorting everything'\n"
         "  .venv/bin/finesieve search 'open a file as text' --where module=io\n"
-        "Not every move is right. `finesieve evaluate` says what reranking is worth on labelled\n"
-        "questions; README.md goes on from here, with your own passages and from your own code."
+        "Not every move is right: `finesieve evaluate` says what reranking is worth on\n"
+        "labelled questions. README.md goes on with your own passages and your own code.",
+        soft_wrap=True,
     )
+
+
+def forget_if_outdated(client: Client) -> None:
+    """Delete the collection if an earlier release embedded it with another model."""
+    try:
+        client.retrieve(COLLECTION, "any question", top_k=1)
+    except NotFound:
+        pass
+    except FailedPrecondition:
+        client.delete_collection(COLLECTION)
 
 
 def index(address: str, corpus: Path, num_passages: int) -> str:
@@ -116,31 +137,23 @@ def ask(console: Console, address: str) -> list[Comparison]:
     return comparisons
 
 
-def where_a_question_goes(comparisons: Sequence[Comparison]) -> str:
-    """Return the median time per stage of one question."""
-    stages = {
-        stage: median(getattr(each.timings, f"{stage}_us") for each in comparisons)
-        for stage in ("embed", "retrieve", "rerank", "total")
-    }
-    return "each " + ", ".join(f"{stage} {milliseconds(us)}" for stage, us in stages.items())
+def time_per_stage(comparisons: Sequence[Comparison]) -> str:
+    """Return the median time of one question, in all and per stage."""
+    total, *stages = (
+        f"{milliseconds(median(getattr(each.timings, f'{stage}_us') for each in comparisons))}"
+        for stage in ("total", "embed", "retrieve", "rerank")
+    )
+    return f"{total}: embed {stages[0]}, retrieve {stages[1]}, rerank {stages[2]}"
 
 
-def what_changed(comparisons: Sequence[Comparison]) -> Table:
-    """Return the best answer to each question after each stage, and what climbed most."""
-    table = Table(title="What reranking changed", title_justify="left", box=None, pad_edge=False)
-    for column in ("question", "first by the first stage", "first after both", "climbed most"):
-        table.add_column(column, header_style="dim")
-    for each in comparisons:
-        before, after = each.first_stage[0].passage.id, each.second_stage[0].passage.id
-        climber = max(each.second_stage, key=moved)
-        climb = f"{climber.passage.id} {climber.retrieval_rank} → {climber.rank}"
-        table.add_row(
-            each.query,
-            before,
-            "[dim]the same[/]" if after == before else f"[bold]{after}[/]",
-            climb if moved(climber) else "[dim]nothing[/]",
-        )
-    return table
+def what_changed(comparison: Comparison) -> str:
+    """Return in two lines the first hit after each stage, and which hit climbed most."""
+    before, after = comparison.first_stage[0].passage.id, comparison.second_stage[0].passage.id
+    change = f"{before}, as before" if after == before else f"{before} → [bold]{after}[/]"
+    climber = max(comparison.second_stage, key=moved)
+    if moved(climber) and climber.rank > 1:
+        change += f"; climbed: {climber.passage.id} {climber.retrieval_rank} → {climber.rank}"
+    return f"{comparison.query}\n    [dim]first:[/] {change}"
 
 
 if __name__ == "__main__":

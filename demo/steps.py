@@ -35,15 +35,13 @@ class Steps:
         started = time.perf_counter()
         yield step
         step.took_s = time.perf_counter() - started
-        self._console.print(f"{step.result} [dim]({step.took_s:.1f} s)[/]")
+        self._console.print(f"{step.result} [dim]({step.took_s:.1f} s)[/]", soft_wrap=True)
 
     def table(self) -> Table:
         """Return where the time went."""
-        table = Table(title="Where the time went", title_justify="left", box=None, pad_edge=False)
-        table.show_header = False
+        table = Table(box=None, show_header=False, pad_edge=False)
         table.add_column()
         table.add_column(justify="right")
-        table.add_column(style="dim")
         for step in self._taken:
-            table.add_row(step.title, f"{step.took_s:.1f} s", step.result)
+            table.add_row(step.title, f"{step.took_s:.1f} s")
         return table
