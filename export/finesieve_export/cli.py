@@ -14,7 +14,7 @@ from rich.table import Table
 
 from finesieve_export.errors import ExportError
 from finesieve_export.progress import Steps
-from finesieve_server.runtime.artifact import BadArtifact, Manifest
+from finesieve_server.runtime.artifact import MANIFEST, BadArtifact, Manifest, read_artifact
 
 app = typer.Typer(
     help="Convert models for finesieve-server, and check what the conversion cost.",
@@ -179,13 +179,17 @@ def invariance(
         bool | None,
         typer.Option(help="Does it read pairs or single texts? [default: pairs, if it has logits]"),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=8, help="Longest input in tokens.")] = 192,
+    max_tokens: Annotated[
+        int, typer.Option(min=8, help="Longest input in tokens; a manifest's window may be less.")
+    ] = 192,
     companies: Companies = 100,
     threads: Threads = 2,
 ) -> None:
     """Score inputs alone and in company, and report how far the company moves a score."""
     from finesieve_export.invariance import measure_model
 
+    if (model / MANIFEST).is_file():
+        max_tokens = min(max_tokens, read_artifact(model).manifest.max_tokens)
     path = model / "model.onnx" if model.is_dir() else model
     measured = measure_model(
         path,

@@ -119,7 +119,8 @@ def _write_report(draft: Path, checkpoint: Checkpoint, request: Request, tell: T
     from finesieve_export.source_model import SourceModel
 
     artifact = read_artifact(draft)
-    measured = parity.measure(SourceModel(checkpoint), artifact, tell, threads=request.threads)
+    source = SourceModel(checkpoint, threads=request.threads)
+    measured = parity.measure(source, artifact, tell, threads=request.threads)
     parity.check(measured, request.tolerance)
     report = parity.as_report(measured, request.tolerance)
     write_manifest(draft, replace(artifact.manifest, parity=report))

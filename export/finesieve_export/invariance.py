@@ -94,7 +94,9 @@ def measure_model(
     try:
         return measure(lambda batch: session.run(batch, output), inputs, companies=companies)
     except ModelFailure as error:
-        raise ExportError(f"{model} does not run on token ids: {error.__cause__}") from error
+        raise ExportError(
+            f"{model} fails on up to {max_tokens} tokens (--max-tokens): {error.__cause__}"
+        ) from error
 
 
 def real_inputs(tokenizer: Tokenizer, *, pairs: bool, max_tokens: int) -> list[Framed]:

@@ -8,6 +8,7 @@ import ast
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _MAX_PASSAGE_CHARACTERS = 700
@@ -23,18 +24,20 @@ class Question:
 
 def read_questions(limit: int) -> list[Question]:
     """Return up to `limit` questions, spread evenly over the standard library's modules."""
-    found = list(_read_all())
+    found = _read_all()
     step = max(1, len(found) // limit)
-    return found[::step][:limit]
+    return list(found[::step][:limit])
 
 
-def _read_all() -> Iterator[Question]:
-    seen = set()
-    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+@cache
+def _read_all() -> tuple[Question, ...]:
+    """Return each question where it is first asked, by module. Takes a second or two."""
+    paths = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
+    first_asked: dict[str, Question] = {}
+    for path in paths:
         for question in _read_module(path):
-            if question.query not in seen:
-                seen.add(question.query)
-                yield question
+            first_asked.setdefault(question.query, question)
+    return tuple(first_asked.values())
 
 
 def _read_module(path: Path) -> Iterator[Question]:

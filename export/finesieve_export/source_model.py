@@ -79,7 +79,8 @@ def tokenizer_json(checkpoint: Checkpoint) -> str:
 class SourceModel:
     """The checkpoint under sentence-transformers: what the export must agree with."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, threads: int) -> None:
+        torch.set_num_threads(threads)
         self._checkpoint = checkpoint
         loading = {key: value for key, value in _LOADING.items() if key != "trust_remote_code"}
         self._model: Any

@@ -35,6 +35,6 @@ def cross_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_request(tmp_path_factory: pytest.TempPathFactory) -> MakeRequest:
     def make(model: Path, kind: Kind, precision: Precision) -> Request:
         out = tmp_path_factory.mktemp("converted") / "model"
-        return Request(str(model), kind, precision, out, TOLERANCES[precision])
+        return Request(str(model), kind, precision, out, TOLERANCES[precision], threads=1)
 
     return make
