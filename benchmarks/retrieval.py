@@ -97,7 +97,8 @@ async def _load(collection: Collection, corpus: Matrix, build_s: float) -> None:
     built_s = time.perf_counter() - began_s
     print(
         f"upsert: durable {len(corpus) / durable_s:.0f}/s,"
-        f" in the graph {len(corpus) / built_s:.0f}/s ({build_s / built_s:.2f} of bare building at {len(corpus) / build_s:.0f}/s);"
+        f" in the graph {len(corpus) / built_s:.0f}/s"
+        f" ({build_s / built_s:.2f} of bare building at {len(corpus) / build_s:.0f}/s);"
         f" a batch {statistics.median(took_s) * 1e3:.0f} ms, at most {max(took_s) * 1e3:.0f} ms"
     )
 

@@ -1,29 +1,17 @@
-"""Say which passages a filter takes, and compile it to SQL.
+"""Say what a filter is, and refuse one that says nothing or too much."""
 
-Metadata lies in the table passage_fields(field, value, label), one row per scalar, its path
-dotted. A list's elements share the list's path. JSON's kinds stay apart by SQLite's: numbers
-are REAL, strings TEXT, and everything else a BLOB that no number or string equals. Kinds sort
-in that order, so a bound of the neighbouring kind ends a range.
-"""
-
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from finesieve_server.errors import InvalidArgument
-from finesieve_server.index.records import JsonScalar, JsonValue
+from finesieve_server.index.records import JsonScalar
 
 Bound: TypeAlias = float | int | str
-SqlValue: TypeAlias = float | str | bytes
 
 MAX_DEPTH = 32
 MAX_CONDITIONS = 1000
-MAX_VALUES = 10_000  # SQLite binds 32,766 parameters
-
-_NULL = b""
-_BOOLEAN = {False: b"\x00", True: b"\x01"}
-_CONTAINER = b"\x02"  # an object, or a list without elements: exists, and equals nothing
+MAX_VALUES = 10_000  # of one filter, to match; SQLite binds 32,766 parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,55 +63,8 @@ class Exists:
 Filter: TypeAlias = AllOf | AnyOf | NoneOf | Match | Range | InDocument | Exists
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A boolean SQL expression over the row `p` of passages, with what it binds."""
-
-    sql: str
-    values: tuple[SqlValue, ...]
-
-
-def fields_of(metadata: Mapping[str, JsonValue]) -> set[tuple[str, SqlValue]]:
-    """Return the (dotted path, value) rows of a passage's metadata.
-
-    Raises ValueError where a number is not finite or beyond a double.
-    """
-    rows: set[tuple[str, SqlValue]] = set()
-    waiting: list[tuple[str, JsonValue]] = list(metadata.items())
-    while waiting:
-        path, value = waiting.pop()
-        if isinstance(value, Mapping):
-            rows.add((path, _CONTAINER))
-            waiting.extend((f"{path}.{key}", inner) for key, inner in value.items())
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            if not value:
-                rows.add((path, _CONTAINER))
-            waiting.extend((path, inner) for inner in value)
-        else:
-            rows.add((path, _sql_value(value)))
-    return rows
-
-
-def accepts(condition: Filter) -> Condition:
-    """Return SQL that tests a row `p` that is at hand, caller's values bound.
-
-    Raises InvalidArgument where the filter is empty, mixes kinds, or is too large.
-    """
-    check(condition)
-    return _tested(condition)
-
-
-def members(condition: Filter, size_of: Callable[[Filter], int]) -> Condition:
-    """Return SQL that starts from the rows of passage_fields that match, for few matches.
-
-    Of conditions that must all hold, the one of the least size is walked, the others are tested.
-    """
-    check(condition)
-    return _members(condition, size_of)
-
-
 def check(condition: Filter) -> None:
-    """Raise InvalidArgument where the filter is empty somewhere, mixes kinds, or is too large."""
+    """Raise InvalidArgument where the filter is empty somewhere, or too large."""
     values = 0
     for conditions, (depth, inner) in enumerate(_walk(condition), 1):
         if depth > MAX_DEPTH:
@@ -141,126 +82,6 @@ def check(condition: Filter) -> None:
                 f"is too large; at most {MAX_CONDITIONS} conditions"
                 f" and {MAX_VALUES} values are allowed",
             )
-
-
-def rows_matching(leaf: Match | Range | Exists) -> Condition:
-    """Return SQL over the row `f` of passage_fields. Raises InvalidArgument."""
-    match leaf:
-        case Match(field, values):
-            places = ", ".join("?" * len(values))
-            bound = tuple(_bound_value(value) for value in values)
-            return Condition(f"f.field = ? AND f.value IN ({places})", (field, *bound))
-        case Range():
-            return _range(leaf)
-        case Exists(field):
-            return Condition("f.field = ?", (field,))
-
-
-# By passage, whose fields are few and lie together; SQLite left alone may walk a whole range.
-_EXISTS = (
-    "EXISTS (SELECT 1 FROM passage_fields f INDEXED BY fields_by_passage"
-    " WHERE f.label = p.label AND {})"
-)
-
-
-def _tested(condition: Filter) -> Condition:
-    match condition:
-        case AllOf(filters):
-            return _joined("AND", [_tested(inner) for inner in filters])
-        case AnyOf(filters):
-            return _joined("OR", [_tested(inner) for inner in filters])
-        case NoneOf(filters):
-            return _formed("NOT {}", _joined("OR", [_tested(inner) for inner in filters]))
-        case InDocument(document_id):
-            return Condition("p.document_id = ?", (document_id,))
-        case leaf:
-            test = _formed(_EXISTS, rows_matching(leaf))
-            # The plus sign: compare the few values that are there, do not look each one up.
-            return replace(test, sql=test.sql.replace("f.value IN", "+f.value IN"))
-
-
-def _members(condition: Filter, size_of: Callable[[Filter], int]) -> Condition:
-    match condition:
-        case AllOf(filters):
-            walked, *others = sorted(filters, key=size_of)
-            return _joined(
-                "AND", [_members(walked, size_of), *(_tested(inner) for inner in others)]
-            )
-        case AnyOf(filters):
-            return _joined("OR", [_members(inner, size_of) for inner in filters])
-        case NoneOf() | InDocument():
-            return _tested(condition)
-        case leaf:
-            return _formed(
-                "p.label IN (SELECT f.label FROM passage_fields f WHERE {})", rows_matching(leaf)
-            )
-
-
-def _range(bounds: Range) -> Condition:
-    given: list[tuple[str, Bound]] = [
-        (operator, bound)
-        for operator, bound in (
-            (">", bounds.gt),
-            (">=", bounds.gte),
-            ("<", bounds.lt),
-            ("<=", bounds.lte),
-        )
-        if bound is not None
-    ]
-    kinds = {"text" if isinstance(bound, str) else "number" for _, bound in given}
-    if len(kinds) != 1 or any(isinstance(bound, bool) for _, bound in given):
-        raise InvalidArgument(
-            "filter",
-            f"bounds {bounds.field!r} by {len(given)} values; numbers or strings, not both",
-        )
-    parts = ["f.field = ?", *(f"f.value {operator} ?" for operator, _ in given)]
-    # The least value of the next kind: every number is below '', every string below x''.
-    if bounds.lt is None and bounds.lte is None:
-        parts.append("f.value < x''" if kinds == {"text"} else "f.value < ''")
-    if kinds == {"text"} and bounds.gt is None and bounds.gte is None:
-        parts.append("f.value >= ''")
-    values = tuple(_bound_value(bound) for _, bound in given)
-    return Condition(" AND ".join(parts), (bounds.field, *values))
-
-
-def _formed(form: str, inner: Condition) -> Condition:
-    return Condition(form.format(inner.sql), inner.values)
-
-
-def _joined(operator: str, parts: list[Condition]) -> Condition:
-    # SQLite refuses an expression tree deeper than 1,000; halves keep it at log2 of the parts.
-    if len(parts) == 1:
-        return parts[0]
-    half = len(parts) // 2
-    left, right = _joined(operator, parts[:half]), _joined(operator, parts[half:])
-    return Condition(f"({left.sql} {operator} {right.sql})", left.values + right.values)
-
-
-def _sql_value(value: JsonScalar) -> SqlValue:
-    if value is None:
-        return _NULL
-    if isinstance(value, bool):
-        return _BOOLEAN[value]
-    if isinstance(value, str):
-        return value
-    try:
-        number = float(value)
-    except OverflowError:
-        raise ValueError("a number beyond the range of a double") from None
-    if not math.isfinite(number):
-        raise ValueError(f"{number}, which is not a finite number")
-    return number
-
-
-def _bound_value(value: object) -> SqlValue:
-    if value is not None and not isinstance(value, str | int | float):
-        raise InvalidArgument(
-            "filter", f"compares with a {type(value).__name__}; scalars are allowed"
-        )
-    try:
-        return _sql_value(value)
-    except ValueError as error:
-        raise InvalidArgument("filter", f"compares with {error}") from None
 
 
 def _walk(condition: Filter) -> Iterator[tuple[int, Filter]]:

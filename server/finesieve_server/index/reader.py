@@ -9,18 +9,14 @@ from typing import Any
 import apsw
 import numpy as np
 
-from finesieve_server.index.filters import (
-    AllOf,
-    AnyOf,
+from finesieve_server.index.filter_sql import (
     Condition,
-    Filter,
-    InDocument,
-    NoneOf,
     SqlValue,
     accepts,
     members,
     rows_matching,
 )
+from finesieve_server.index.filters import AllOf, AnyOf, Filter, InDocument, NoneOf
 from finesieve_server.index.records import Embedding, Labels, Passage, View
 
 FEW_MATCHES = 10_000  # up to here, sorting the matches beats walking all ids to find them
@@ -80,21 +76,24 @@ class Reader:
         The page ends before it outgrows max_bytes, counted as the protobuf message would be,
         roughly; one passage comes back however large.
         """
-        select = f"SELECT {_COLUMNS[view]} FROM passages p{_CONTENTS[view]}"
         values: tuple[SqlValue, ...]
         if condition is None:
-            sql = f"{select} WHERE p.id > ? ORDER BY p.id LIMIT ?"
-            values = (after, limit + 1)
+            chosen, values = "p.id > ? ORDER BY p.id", (after,)
         elif self.at_most(condition, FEW_MATCHES) < FEW_MATCHES:
             # The plus signs keep SQLite from walking all ids in order.
             among = members(condition, self._size)
-            sql = f"{select} WHERE {among.sql} AND +p.id > ? ORDER BY +p.id LIMIT ?"
-            values = (*among.values, after, limit + 1)
+            chosen, values = f"{among.sql} AND +p.id > ? ORDER BY +p.id", (*among.values, after)
         else:
             test = accepts(condition)
-            sql = f"{select} WHERE p.id > ? AND {test.sql} ORDER BY p.id LIMIT ?"
-            values = (after, *test.values, limit + 1)
-        return _bounded(self._connection.execute(sql, values), limit, max_bytes)
+            chosen, values = f"p.id > ? AND {test.sql} ORDER BY p.id", (after, *test.values)
+        # Chosen and sorted by id alone, and only then read.
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS[view]}"
+            f" FROM (SELECT p.label FROM passages p WHERE {chosen} LIMIT ?) chosen"
+            f" CROSS JOIN passages p ON p.label = chosen.label{_CONTENTS[view]} ORDER BY p.id",
+            (*values, limit + 1),
+        )
+        return _bounded(rows, limit, max_bytes)
 
     def labels_matching(self, condition: Filter) -> Labels:
         """Return the label of every passage that the filter takes, ascending."""

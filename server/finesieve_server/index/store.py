@@ -17,7 +17,7 @@ import numpy as np
 
 from finesieve_server.errors import InvalidArgument, Unavailable
 from finesieve_server.index.database import connect, require_format, transaction, translated
-from finesieve_server.index.filters import fields_of
+from finesieve_server.index.filter_sql import fields_of
 from finesieve_server.index.reader import Reader
 from finesieve_server.index.records import Embedding, Labels, Passage
 

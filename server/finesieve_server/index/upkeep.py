@@ -65,6 +65,7 @@ class Upkeep:
         self._changed = threading.Condition()
         self._advanced = 0  # slots that the graph took since the start, for writers that wait
         self._awaiting_writer = False
+        self._generation = store.generation  # of the newest snapshot that was tried
         self._compact_from = 0  # slots; raised where a compaction found no room
         self.rebuilding = vectors.unfinished and vectors.behind > GRAPH_FROM
         self._told_s = 0.0
@@ -74,7 +75,7 @@ class Upkeep:
         with self._changed:
             if self._thread is None and not self._stopping and self._has_work():
                 name = f"upkeep-{self._spec.name}"
-                self._thread = threading.Thread(target=self._work, name=name)
+                self._thread = threading.Thread(target=self._work, name=name, daemon=True)
                 self._thread.start()
 
     def make_room(self, added: int) -> None:
@@ -176,32 +177,36 @@ class Upkeep:
         """Make vectors and graph again without the dead, while the old ones serve."""
         old = self.vectors
         _log.info("index compaction started", **self._progress())
-        new = Vectors(
-            new_vectors_path(self._folder),
-            self._spec.dimension,
-            self._spec.distance,
-            self._spec.hnsw,
-        )
-        labels = old.live_labels()
         try:
-            for start in range(0, len(labels), COPY_ROWS):
-                chunk = labels[start : start + COPY_ROWS]
-                new.stage(chunk, old.vectors_of(chunk))
-                new.publish(len(chunk), np.empty(0, np.int64))
-            while self._advance(new) and not self._stopping:
-                pass
-            if not self._stopping:
-                self._in_writer(partial(self._replace, old, new))
+            new = Vectors(
+                new_vectors_path(self._folder),
+                self._spec.dimension,
+                self._spec.distance,
+                self._spec.hnsw,
+            )
+            try:
+                self._copy(old, new)
+                if not self._stopping:
+                    self._in_writer(partial(self._replace, old, new))
+            finally:
+                if self.vectors is not new:
+                    new.discard()
         except (OSError, FinesieveError) as error:
             # The old index goes on serving; another try waits for more to change.
             _log.warning("index not compacted", collection=self._spec.name, error=str(error))
             self._compact_from = old.count + self._shared.snapshot_changes
-        finally:
-            if self.vectors is not new:
-                new.discard()
-        if self.vectors is new:
+        if self.vectors is not old:
             _log.info("index compaction finished", **self._progress())
             self._after_compaction(old)
+
+    def _copy(self, old: Vectors, new: Vectors) -> None:
+        labels = old.live_labels()
+        for start in range(0, len(labels), COPY_ROWS):
+            chunk = labels[start : start + COPY_ROWS]
+            new.stage(chunk, old.vectors_of(chunk))
+            new.publish(len(chunk), np.empty(0, np.int64))
+        while self._advance(new) and not self._stopping:
+            pass
 
     def _replace(self, old: Vectors, new: Vectors) -> None:
         """Take the new vectors into use with all that happened since; no write runs meanwhile."""
@@ -225,7 +230,8 @@ class Upkeep:
     def _save(self, record_generation: Callable[[int], None]) -> None:
         vectors = self.vectors
         changes = vectors.take_changes()
-        generation = self._store.generation + 1
+        # A number whose note failed is not used again: its files may be the newest that are whole.
+        self._generation = generation = max(self._generation, self._store.generation) + 1
         try:
             save(self._folder, self._store.uid, self._spec, vectors, generation)
             record_generation(generation)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from finesieve_server.errors import InvalidArgument
+from finesieve_server.index.filter_sql import accepts, members
 from finesieve_server.index.filters import (
     MAX_CONDITIONS,
     MAX_DEPTH,
@@ -18,8 +19,6 @@ from finesieve_server.index.filters import (
     Match,
     NoneOf,
     Range,
-    accepts,
-    members,
 )
 from finesieve_server.index.reader import Reader
 from finesieve_server.index.records import JsonScalar, JsonValue, Passage, View
