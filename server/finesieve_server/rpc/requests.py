@@ -16,7 +16,13 @@ from finesieve.v1 import (
     retrieval_pb2,
 )
 from finesieve_server.batching.plan import Priority
-from finesieve_server.errors import BatchTooLarge, EmptyField, InvalidArgument, Unimplemented
+from finesieve_server.errors import (
+    BatchTooLarge,
+    EmptyField,
+    InvalidArgument,
+    TooLong,
+    Unimplemented,
+)
 from finesieve_server.index.records import Distance, HnswOptions, Passage, View
 from finesieve_server.rpc.filters import read_filter
 from finesieve_server.rpc.values import read_struct
@@ -29,7 +35,9 @@ from finesieve_server.search.retriever import Query, RetrievalOptions
 
 T = TypeVar("T")
 
+# With these, and the limits of its texts and its embedding, one passage fits into every answer.
 MAX_ID_BYTES = 256
+MAX_METADATA_BYTES = 64 * 1024
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -201,6 +209,9 @@ def candidates(messages: Sequence[rerank_pb2.Document], limits: Limits) -> list[
 
 
 def _passage(message: passages_pb2.Passage, path: str) -> Passage:
+    _check_bytes(f"{path}.document_id", len(message.document_id.encode()), MAX_ID_BYTES)
+    _check_bytes(f"{path}.parent_id", len(message.parent_id.encode()), MAX_ID_BYTES)
+    _check_bytes(f"{path}.metadata", message.metadata.ByteSize(), MAX_METADATA_BYTES)
     return Passage(
         id=_passage_id(f"{path}.id", message.id),
         text=message.text,
@@ -212,6 +223,11 @@ def _passage(message: passages_pb2.Passage, path: str) -> Passage:
         embedding=array_of(message.embedding) if message.HasField("embedding") else None,
         context_only=message.context_only,
     )
+
+
+def _check_bytes(field: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise TooLong(field, size, limit, unit="bytes")
 
 
 def _passage_id(field: str, value: str) -> str:

@@ -9,10 +9,14 @@ from finesieve_server.index.records import JsonValue
 
 Scalar = str | float | bool | None
 
+# A level takes up to three of the 100 levels of messages that protobuf reads, and an answer nests
+# what it holds some levels deeper than the request did.
+MAX_DEPTH = 32
+
 
 def read_struct(message: struct_pb2.Struct, path: str) -> dict[str, JsonValue]:
-    """Return the fields. Depth is bounded by protobuf's own limit on nesting."""
-    return {key: _value(value, f"{path}.{key}") for key, value in message.fields.items()}
+    """Return the fields. Raises InvalidArgument naming `path` where they nest too deep."""
+    return _fields(message, path, path, 1)
 
 
 def scalar(message: struct_pb2.Value, path: str) -> Scalar:
@@ -33,11 +37,24 @@ def scalar(message: struct_pb2.Value, path: str) -> Scalar:
     raise InvalidArgument(path, f"{seen}; a string, a number, a boolean or null is needed")
 
 
-def _value(message: struct_pb2.Value, path: str) -> JsonValue:
+def _fields(message: struct_pb2.Struct, root: str, path: str, depth: int) -> dict[str, JsonValue]:
+    _check_depth(root, depth)
+    return {
+        key: _value(value, root, f"{path}.{key}", depth) for key, value in message.fields.items()
+    }
+
+
+def _value(message: struct_pb2.Value, root: str, path: str, depth: int) -> JsonValue:
     kind = message.WhichOneof("kind")
     if kind == "struct_value":
-        return read_struct(message.struct_value, path)
+        return _fields(message.struct_value, root, path, depth + 1)
     if kind == "list_value":
+        _check_depth(root, depth + 1)
         values = message.list_value.values
-        return [_value(value, f"{path}[{at}]") for at, value in enumerate(values)]
+        return [_value(value, root, f"{path}[{at}]", depth + 1) for at, value in enumerate(values)]
     return scalar(message, path)
+
+
+def _check_depth(root: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidArgument(root, f"nests more than {MAX_DEPTH} levels deep")

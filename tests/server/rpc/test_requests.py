@@ -12,6 +12,7 @@ from finesieve_server.errors import (
     EmptyField,
     FinesieveError,
     InvalidArgument,
+    TooLong,
     Unimplemented,
 )
 from finesieve_server.index.records import Distance, HnswOptions, View
@@ -92,6 +93,49 @@ def test_metadata_that_json_has_no_word_for_is_refused_by_its_path(number: float
     error = refused(lambda: requests.passages([passage(metadata=metadata)], LIMITS))
 
     assert error.field == "passages[0].metadata.a.b[1]"
+
+
+def nested(depth: int, kind: type) -> dict[str, Any]:
+    """Return fields of so many levels, the outermost one included; lists below it, or dicts."""
+    value: Any = 1
+    for _ in range(depth - 1):
+        value = [value] if kind is list else {"k": value}
+    return {"k": value}
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_metadata_nests_32_levels_and_no_deeper(kind: type) -> None:
+    deepest = nested(32, kind)
+
+    [read] = requests.passages([passage(metadata=deepest)], LIMITS)
+    error = refused(
+        lambda: requests.passages([passage(), passage(metadata=nested(33, kind))], LIMITS)
+    )
+
+    assert read.metadata == deepest
+    assert isinstance(error, InvalidArgument)
+    assert error.field == "passages[1].metadata"
+    assert "32" in error.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "limit"),
+    [
+        ({"document_id": "ü" * 129}, "passages[0].document_id", "256"),
+        ({"parent_id": "x" * 257}, "passages[0].parent_id", "256"),
+        ({"parent_id": "x" * 5_000_000}, "passages[0].parent_id", "256"),
+        ({"metadata": {"k": "x" * 65_536}}, "passages[0].metadata", "65536"),
+        ({"metadata": {"k": [None] * 20_000}}, "passages[0].metadata", "65536"),
+    ],
+)
+def test_what_a_passage_carries_along_is_bounded(
+    fields: dict[str, Any], field: str, limit: str
+) -> None:
+    error = refused(lambda: requests.passages([passage(**fields)], LIMITS))
+
+    assert isinstance(error, TooLong)
+    assert error.field == field
+    assert error.metadata == {"limit": limit}
 
 
 def test_lists_have_a_least_and_a_largest_size() -> None:
