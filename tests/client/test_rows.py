@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from finesieve.v1.retrieval_pb2 import UpsertPassagesRequest
 from finesieve_client import metadata_of
 from finesieve_client.rows import (
     MAX_PASSAGE_BYTES,
@@ -22,6 +23,20 @@ GOOD = b'{"_id": "a", "title": "T", "text": "one"}\n'
 def only(line: str | bytes) -> Row | BadRow:
     (row,) = read_rows([line if isinstance(line, bytes) else line.encode()])
     return row
+
+
+def nested(levels: int, opening: str = '{"a": ', closing: str = "}") -> str:
+    """Return a row whose metadata has so many levels; the metadata itself is one."""
+    inner = opening * (levels - 1) + "0" + closing * (levels - 1)
+    return f'{{"id": "deep", "text": "x", "metadata": {{"a": {inner}}}}}'
+
+
+def test_metadata_as_deep_as_allowed_survives_the_wire() -> None:
+    row = only(nested(32))
+
+    assert isinstance(row, Row)
+    request = UpsertPassagesRequest(collection="docs", passages=[row.passage])
+    assert UpsertPassagesRequest.FromString(request.SerializeToString()) == request
 
 
 def test_beirs_names_and_our_own_mean_the_same() -> None:
@@ -91,6 +106,9 @@ def test_fields_that_a_passage_does_not_have_are_named() -> None:
         ('{"_id": "a", "text": "\\ud800"}', "has half a surrogate pair, which is no character"),
         (b'{"_id": "a", "text": "\xff"}', "is not UTF-8 at byte 22"),
         ("[" * 100_000, "is nested too deeply"),
+        (nested(33), "metadata is nested deeper than 32 levels"),
+        (nested(200), "metadata is nested deeper than 32 levels"),
+        (nested(900, "[", "]"), "metadata is nested deeper than 32 levels"),
     ],
 )
 def test_a_bad_row_says_its_line_and_why(line: str | bytes, reason: str) -> None:

@@ -12,20 +12,25 @@ from typing import Any
 from google.protobuf.struct_pb2 import NULL_VALUE, ListValue, Struct, Value
 
 EXACT_INTEGERS = 2**53
+MAX_LEVELS = 32  # the server's; protobuf itself reads some 100 messages deep, three a level
 
 
-def struct_message(values: Mapping[str, Any], path: str = "metadata") -> Struct:
+def struct_message(values: Mapping[str, Any], path: str = "metadata", level: int = 1) -> Struct:
     """Return a mapping of JSON values as a message; raises ValueError naming the field."""
+    _check_level(level)
     fields = {}
     for key, value in values.items():
         if not isinstance(key, str):
             raise ValueError(f"{path} has the key {key!r}; keys are strings")
-        fields[key] = value_message(value, f"{path}.{key}")
+        fields[key] = value_message(value, f"{path}.{key}", level + 1)
     return Struct(fields=fields)
 
 
-def value_message(value: Any, path: str) -> Value:
-    """Return one JSON value as a message; raises ValueError naming the field."""
+def value_message(value: Any, path: str, level: int = 1) -> Value:
+    """Return one JSON value as a message; raises ValueError naming the field.
+
+    `level`: how deep a list or a mapping here would be.
+    """
     match value:
         case None:
             return Value(null_value=NULL_VALUE)
@@ -36,9 +41,13 @@ def value_message(value: Any, path: str) -> Value:
         case Real():
             return Value(number_value=_double(value, path))
         case Mapping():
-            return Value(struct_value=struct_message(value, path))
+            return Value(struct_value=struct_message(value, path, level))
         case Sequence() if not isinstance(value, bytes | bytearray):
-            elements = [value_message(element, f"{path}[{i}]") for i, element in enumerate(value)]
+            _check_level(level)
+            elements = [
+                value_message(element, f"{path}[{position}]", level + 1)
+                for position, element in enumerate(value)
+            ]
             return Value(list_value=ListValue(values=elements))
     raise ValueError(
         f"{path} is a {type(value).__name__}; allowed are strings, numbers, true, false, null, "
@@ -65,6 +74,11 @@ def _plain(value: Value) -> Any:
         case "bool_value":
             return value.bool_value
     return None
+
+
+def _check_level(level: int) -> None:
+    if level > MAX_LEVELS:
+        raise ValueError(f"metadata is nested deeper than {MAX_LEVELS} levels")
 
 
 def _double(value: Real, path: str) -> float:
