@@ -3,7 +3,9 @@
 Names are the contract's own; an enum's value is its last word, such as `view="id"`.
 """
 
-from typing import Literal, TypedDict
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Literal, TypedDict, TypeVar
 
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
@@ -15,6 +17,9 @@ from finesieve_client.filters import Condition
 View = Literal["id", "full", "with_embedding"]
 DistanceName = Literal["cosine", "dot", "l2"]
 Role = Literal["query", "passage"]
+
+
+Item = TypeVar("Item")
 
 
 class FirstStage(TypedDict, total=False):
@@ -58,7 +63,8 @@ class BothStages(FirstStage, SecondStage, total=False):
 
 
 def retrieval_options(options: FirstStage) -> RetrievalOptions:
-    """Return the first stage's options as a message."""
+    """Return the first stage's options as a message; raises TypeError for one it does not have."""
+    _check_names(options, FirstStage)
     return RetrievalOptions(
         mode=label("mode", RetrievalMode, options.get("mode")),
         ef_search=whole("ef_search", options.get("ef_search", 0)),
@@ -67,7 +73,8 @@ def retrieval_options(options: FirstStage) -> RetrievalOptions:
 
 
 def rerank_options(options: SecondStage) -> RerankOptions:
-    """Return the second stage's options as a message."""
+    """Return the second stage's options as a message; raises TypeError as above."""
+    _check_names(options, SecondStage)
     return RerankOptions(
         model=options.get("model"),
         max_passage_tokens=whole("max_passage_tokens", options.get("max_passage_tokens", 0)),
@@ -82,7 +89,8 @@ def rerank_options(options: SecondStage) -> RerankOptions:
 
 
 def split_stages(options: BothStages) -> tuple[FirstStage, SecondStage]:
-    """Return which options are the first stage's and which the second's."""
+    """Return which options are the first stage's and which the second's; raises TypeError."""
+    _check_names(options, BothStages)
     first = {name: value for name, value in options.items() if name in FirstStage.__annotations__}
     second = {name: value for name, value in options.items() if name not in first}
     return FirstStage(**first), SecondStage(**second)  # type: ignore[typeddict-item]
@@ -99,8 +107,25 @@ def label(field: str, enum: EnumTypeWrapper, word: str | None) -> str:
     return chosen
 
 
+def several(field: str, items: Iterable[Item]) -> Iterable[Item]:
+    """Return items; raises TypeError for a string, which would count as its letters."""
+    if isinstance(items, str | bytes):
+        raise TypeError(f"{field} is one string; a list of them is needed: [{items[:20]!r}]")
+    return items
+
+
 def whole(field: str, number: int) -> int:
     """Return a count; raises ValueError where the contract's unsigned field cannot hold it."""
     if not 0 <= number < 2**32:
         raise ValueError(f"{field} is {number}; it is a count, and 0 means the server's default")
     return number
+
+
+def _check_names(options: Iterable[str], kind: type) -> None:
+    """Raise TypeError for an option that a stage does not have: Python checks no TypedDict."""
+    known = kind.__annotations__
+    for name in options:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            meant = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+            raise TypeError(f"unexpected option {name!r}; {meant}")

@@ -27,9 +27,9 @@ TOP_N = 10
 class TwoStage:
     """Search over two servers, or over one where `reranking` is left out.
 
-    `search` takes and returns what `Client.search` does; the first stage's scores go along, so
-    that the second stage blends them. `on_deadline="partial"` answers with the first stage's
-    order where that took all the time.
+    `search` returns what `Client.search` does and takes both stages' options; the first stage's
+    scores go along, so that the second stage blends them. `on_deadline="partial"` answers with
+    the first stage's order where that took all the time.
     """
 
     def __init__(self, retrieval: Client, reranking: Client | None = None) -> None:

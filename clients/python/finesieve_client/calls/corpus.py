@@ -6,7 +6,7 @@ from finesieve.v1 import passages_pb2, retrieval_pb2
 from finesieve_client import contract
 from finesieve_client.calls.call import Call
 from finesieve_client.filters import Condition, filter_message
-from finesieve_client.options import DistanceName, View, label, whole
+from finesieve_client.options import DistanceName, View, label, several, whole
 
 
 def create_collection(
@@ -89,7 +89,9 @@ def delete_passages(
 ) -> Call[retrieval_pb2.DeletePassagesResponse]:
     """Delete the passages with these ids, or those that meet the filter: exactly one of the two."""
     request = retrieval_pb2.DeletePassagesRequest(
-        collection=collection, ids=ids, filter=filter_message(filter)
+        collection=collection,
+        ids=None if ids is None else several("ids", ids),
+        filter=filter_message(filter),
     )
     return Call(contract.DELETE_PASSAGES, request, timeout_s)
 
@@ -99,7 +101,9 @@ def get_passages(
 ) -> Call[retrieval_pb2.GetPassagesResponse]:
     """Return the passages with these ids, in their order, and which of the ids are missing."""
     request = retrieval_pb2.GetPassagesRequest(
-        collection=collection, ids=ids, view=label("view", passages_pb2.PassageView, view)
+        collection=collection,
+        ids=several("ids", ids),
+        view=label("view", passages_pb2.PassageView, view),
     )
     return Call(contract.GET_PASSAGES, request, timeout_s)
 

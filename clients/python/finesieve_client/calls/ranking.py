@@ -23,6 +23,7 @@ from finesieve_client.options import (
     label,
     rerank_options,
     retrieval_options,
+    several,
     split_stages,
     whole,
 )
@@ -66,7 +67,7 @@ def batch_retrieve(
     """First stage for many queries at once, answered in their order."""
     request = retrieval_pb2.BatchRetrieveRequest(
         collection=collection,
-        queries=[retrieval_query(query) for query in queries],
+        queries=[retrieval_query(query) for query in several("queries", queries)],
         top_k=whole("top_k", top_k),
         filter=filter_message(options.get("filter")),
         options=retrieval_options(options),
@@ -122,7 +123,9 @@ def search(
         skip_rerank=skip_rerank,
         context=context,
         diversity=diversity,
-        retrieval_queries=[retrieval_query(other) for other in retrieval_queries],
+        retrieval_queries=[
+            retrieval_query(other) for other in several("retrieval_queries", retrieval_queries)
+        ],
         view=label("view", passages_pb2.PassageView, view),
     )
     return Call(contract.SEARCH, request, timeout_s)
@@ -137,7 +140,9 @@ def embed(
 ) -> Call[embedding_pb2.EmbedResponse]:
     """Return one embedding per text; `role` chooses the prefix that the model was trained with."""
     request = embedding_pb2.EmbedRequest(
-        model=model, texts=texts, role=label("role", embedding_pb2.TextRole, role)
+        model=model,
+        texts=several("texts", texts),
+        role=label("role", embedding_pb2.TextRole, role),
     )
     return Call(contract.EMBED, request, timeout_s)
 
@@ -160,7 +165,7 @@ def rerank_request(
         query=query,
         documents=[
             rerank_pb2.Document(text=document) if isinstance(document, str) else document
-            for document in documents
+            for document in several("documents", documents)
         ],
         top_n=whole("top_n", top_n),
         options=rerank_options(options),
