@@ -68,6 +68,7 @@ async def test_a_bad_document_fails_alone_even_when_it_is_the_only_one(
         assert failed.status == results_pb2.SCORE_STATUS_FAILED
         assert failed.failure.code == 3
         assert failed.failure.reason == ("TOO_LONG" if len(bad) > 10 else "EMPTY_FIELD")
+        assert failed.failure.field == "documents[0].text"
         assert not failed.HasField("score")
     scored = {each.index - 1: each.score for each in among.results if each.index}
     assert scored == {each.index: each.score for each in good.results}

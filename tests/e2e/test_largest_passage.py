@@ -1,5 +1,7 @@
 """The largest passage that is taken: every call that reads it gets it."""
 
+from typing import Any
+
 import pytest
 
 from finesieve.v1 import passages_pb2, retrieval_pb2, search_pb2
@@ -53,7 +55,7 @@ def upsert(collection: str, passage: passages_pb2.Passage) -> retrieval_pb2.Upse
 async def test_the_largest_passage_is_read_by_every_call(wire: Wire) -> None:
     name = "largest"
     largest = passage_of(MAX_DEPTH, MAX_METADATA_BYTES)
-    query = {"collection": name, "view": WITH_EMBEDDING}
+    query: dict[str, Any] = {"collection": name, "view": WITH_EMBEDDING}
     create = retrieval_pb2.CreateCollectionRequest(name=name)
     await wire.ask(CREATE, create, retrieval_pb2.CreateCollectionResponse)
     await wire.ask(UPSERT, upsert(name, largest), retrieval_pb2.UpsertPassagesResponse)

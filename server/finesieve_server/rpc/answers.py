@@ -119,6 +119,8 @@ def reranked(
         document = documents[ranked.index]
         message = rerank_pb2.RerankResult(index=ranked.index, id=document.id)
         _add_score(message, ranked)
+        if message.failure.field:
+            message.failure.field = f"documents[{ranked.index}].{message.failure.field}"
         if return_documents:
             message.document.CopyFrom(document)
         messages.append(message)

@@ -167,10 +167,11 @@ class RetrievalService:
         collection = requests.collection_name(request.collection)
         options = self._options(request)
         requests.check_count("queries", request.queries, self._limits.max_queries)
-        queries = [
-            requests.query(each, f"queries[{at}]") for at, each in enumerate(request.queries)
-        ]
-        results = await self._retriever.retrieve(collection, queries, options, call)
+        paths = [f"queries[{at}]" for at in range(len(request.queries))]
+        queries = list(map(requests.query, request.queries, paths))
+        results = await self._retriever.retrieve(
+            collection, queries, options, call, paths=[f"{path}." for path in paths]
+        )
         return retrieval_pb2.BatchRetrieveResponse(
             results=[
                 retrieval_pb2.HitList(hits=answers.retrieved(hits, options.view))

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finesieve_server.batching.plan import Priority
-from finesieve_server.errors import InvalidArgument
 from finesieve_server.index.catalog import Catalog
+from finesieve_server.index.distances import comparable
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.records import CollectionSpec, Found, View
 from finesieve_server.search.call import Call
@@ -44,18 +44,28 @@ class Retriever:
         self._limits = limits
 
     async def retrieve(
-        self, collection: str, queries: Sequence[Query], options: RetrievalOptions, call: Call
+        self,
+        collection: str,
+        queries: Sequence[Query],
+        options: RetrievalOptions,
+        call: Call,
+        *,
+        paths: Sequence[str] = ("",),
     ) -> list[list[Found]]:
         """Return each query's nearest passages, best first.
 
+        `paths` is where in its request each query stands, such as "queries[3].", for errors.
         Raises CollectionNotFound; FailedPrecondition where a text comes and the collection's model
         is not here; InvalidArgument for a text or a vector that cannot be one of its queries.
         """
         target = self._catalog.get(collection)
-        for position, query in enumerate(queries):
+        for query, path in zip(queries, paths, strict=True):
             if isinstance(query, str):
-                field = "text" if len(queries) == 1 else f"queries[{position}].text"
-                check_text(field, query, self._limits.max_query_chars)
+                check_text(f"{path}text", query, self._limits.max_query_chars)
+            else:
+                comparable(
+                    [query], [f"{path}embedding"], target.spec.dimension, target.spec.distance
+                )
         vectors = await self._vectors(target.spec, queries, call)
         with call.times.measure("retrieve"):
             return await target.search(
@@ -71,12 +81,6 @@ class Retriever:
         self, spec: CollectionSpec, queries: Sequence[Query], call: Call
     ) -> NDArray[np.float32]:
         """Return one row a query, (queries, dimension); texts are embedded together."""
-        for position, query in enumerate(queries):
-            if not isinstance(query, str) and query.shape != (spec.dimension,):
-                raise InvalidArgument(
-                    "embedding" if len(queries) == 1 else f"queries[{position}].embedding",
-                    f"has {query.size} values; collection {spec.name!r} takes {spec.dimension}",
-                )
         texts = [query for query in queries if isinstance(query, str)]
         embedded: Iterator[NDArray[np.float32]] = iter(())
         if texts:

@@ -250,10 +250,10 @@ async def test_a_page_is_never_larger_than_the_servers_limit(wire: Wire) -> None
 
 async def test_a_page_ends_before_3_mib_whatever_its_metadata_weighs(serve: Serve) -> None:
     # A number in metadata takes some 3 bytes as JSON and 11 on the wire.
-    numbers = {"n": [1] * 20_000}
+    numbers = {"n": [1] * 5_900}
     async with serve(max_request_bytes=16 * 1024 * 1024) as wire:
         await create(wire, "docs")
-        await upsert(wire, [passage(number, metadata=numbers) for number in range(16)])
+        await upsert(wire, [passage(number, metadata=numbers) for number in range(60)])
         sizes: list[int] = []
         ids: list[str] = []
         token = ""
@@ -263,7 +263,7 @@ async def test_a_page_ends_before_3_mib_whatever_its_metadata_weighs(serve: Serv
             sizes.append(page.ByteSize())
             token = page.next_page_token
 
-    assert ids == [f"p{number:03}" for number in range(16)]
+    assert ids == [f"p{number:03}" for number in range(60)]
     assert len(sizes) > 1
     assert max(sizes) <= 3 * 1024 * 1024 + 100
 
@@ -373,6 +373,29 @@ async def test_a_query_out_of_range_is_refused_by_its_field(
 
     assert outcome.reason == reason
     assert [each.partition(".values")[0] for each in outcome.fields] == [field]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"text": " "}, "text"),
+        ({"text": "x" * 9_000}, "text"),
+        ({"embedding": {"values": [1.0]}}, "embedding"),
+        ({"embedding": {"values": [1.0, 2, 3, float("inf")]}}, "embedding"),
+        ({"embedding": {"values": [0.0] * 4}}, "embedding"),
+    ],
+)
+@pytest.mark.parametrize("before", [0, 1])
+async def test_a_bad_query_of_a_batch_is_refused_by_its_place_also_alone(
+    wire: Wire, before: int, query: dict[str, Any], field: str
+) -> None:
+    request = retrieval_pb2.BatchRetrieveRequest(
+        collection="docs", queries=[*[{"embedding": vector(1)}] * before, query]
+    )
+
+    outcome = await wire.call(SERVICE + "BatchRetrieve", request)
+
+    assert outcome.fields == [f"queries[{before}].{field}"]
 
 
 async def test_a_text_query_needs_a_model(wire: Wire) -> None:

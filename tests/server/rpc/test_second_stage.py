@@ -121,7 +121,7 @@ async def test_a_span_and_a_failure_are_written(serve: Serve) -> None:
         code=3,
         reason="TOO_LONG",
         message="text has 9 characters; at most 8 are allowed",
-        field="text",
+        field="documents[2].text",
     )
 
 
