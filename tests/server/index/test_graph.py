@@ -96,11 +96,11 @@ def test_considered_candidates_are_each_search_s_own() -> None:
     errors: list[float] = []
 
     def search_hastily() -> None:
-        for _ in range(20):
+        for _ in range(8):
             recall(graph, values, 10)
 
     def search_thoroughly() -> None:
-        errors.extend(thorough - recall(graph, values, 200) for _ in range(20))
+        errors.extend(thorough - recall(graph, values, 200) for _ in range(8))
 
     threads = [threading.Thread(target=work) for work in (search_hastily, search_thoroughly)]
     for thread in threads:

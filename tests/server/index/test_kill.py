@@ -30,7 +30,7 @@ async def test_a_killed_server_has_lost_nothing_halved_nothing_and_revived_nothi
     state: dict[str, int] = {}
     done = 0  # operations that are in the store
 
-    for kill in range(repetitions(10, 1000)):
+    for kill in range(repetitions(8, 1000)):
         acknowledged = run_and_kill(tmp_path / "data", done, random.uniform(0, LONGEST_RUN_S))
         assert acknowledged == list(range(done, done + len(acknowledged)))
         for number in acknowledged:
