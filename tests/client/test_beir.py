@@ -84,3 +84,12 @@ def test_a_bad_query_says_its_line(tmp_path: Path) -> None:
 )
 def test_a_collections_name_is_one_that_the_contract_allows(folder: str, name: str) -> None:
     assert collection_name(folder, "0123abcdef" * 6) == name
+
+
+@pytest.mark.parametrize("text", ["", "  ", None])
+def test_a_query_without_text_is_named(tmp_path: Path, text: str | None) -> None:
+    folder = make_folder(tmp_path, HEADER + "q1\td1\t1\n")
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": text}))
+
+    with pytest.raises(BadFolder, match="the text of query 'q1' is empty"):
+        read_folder(folder)

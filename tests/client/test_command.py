@@ -22,7 +22,10 @@ from finesieve.v1.retrieval_pb2 import (
     CreateCollectionResponse,
     DeleteCollectionResponse,
     GetCollectionResponse,
+    GetPassagesResponse,
     ListCollectionsResponse,
+    UpsertPassagesRequest,
+    UpsertPassagesResponse,
 )
 from finesieve.v1.search_pb2 import SearchHit, SearchRequest, SearchResponse
 from finesieve_client import field, passage
@@ -47,12 +50,16 @@ class Server:
         self.created: list[CreateCollectionRequest] = []
         self.reranks: list[RerankRequest] = []
         self.collections = [DOCS]
+        self.stored: list[str] = []
+        self.storing = threading.Event()
 
     def answers(self) -> Mapping[str, Answer]:
         return {
             "ListCollections": lambda _, __: ListCollectionsResponse(collections=self.collections),
             "GetCollection": lambda _, __: GetCollectionResponse(collection=DOCS),
             "CreateCollection": self.create,
+            "GetPassages": lambda _, __: GetPassagesResponse(),
+            "UpsertPassages": self.upsert,
             "DeleteCollection": lambda _, __: DeleteCollectionResponse(),
             "ListModels": lambda _, __: ListModelsResponse(
                 models=[Model(name="minilm", kind=MODEL_KIND_BI_ENCODER, is_default=True)]
@@ -66,6 +73,13 @@ class Server:
     ) -> CreateCollectionResponse:
         self.created.append(request)
         return CreateCollectionResponse(collection=DOCS)
+
+    def upsert(
+        self, request: UpsertPassagesRequest, _: grpc.ServicerContext
+    ) -> UpsertPassagesResponse:
+        self.stored += [each.id for each in request.passages]
+        self.storing.set()
+        return UpsertPassagesResponse(inserted=len(request.passages))
 
     def search(self, request: SearchRequest, context: grpc.ServicerContext) -> SearchResponse:
         self.searches.append(request)
@@ -404,6 +418,60 @@ def test_ctrl_c_ends_with_one_line_and_130(tmp_path: Path) -> None:
 
     assert process.returncode == 130
     assert errors == "finesieve: interrupted\n"
+
+
+@pytest.mark.parametrize("source", ["-", "/dev/stdin", "fifo"])
+def test_rows_are_ingested_from_what_can_be_read_only_once(
+    server: Server, target: str, tmp_path: Path, source: str
+) -> None:
+    lines = b'{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}\n'
+    if source == "fifo":
+        source = str(tmp_path / "fifo")
+        os.mkfifo(source)
+        writer = threading.Thread(target=Path(source).write_bytes, args=(lines,))
+        writer.start()
+        lines = b""
+    command = [sys.executable, "-m", "finesieve_client", "ingest", source, "-c", "docs", "--json"]
+
+    done = subprocess.run(
+        [*command, "--server", target], input=lines, stdout=subprocess.PIPE, check=True
+    )
+
+    assert json.loads(done.stdout)["inserted"] == 2
+    assert server.stored == ["a", "b"]
+
+
+def test_ctrl_c_ends_an_ingest_whose_producer_is_silent(server: Server, target: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "finesieve_client", "ingest", "-", "-c", "docs"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "FINESIEVE_SERVER": target},
+    )
+    assert process.stdin is not None
+    process.stdin.write(b'{"id": "a", "text": "one"}\n')
+    process.stdin.flush()
+    assert server.storing.wait(20)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert process.stderr is not None
+    errors = process.stderr.read().decode()
+    process.stdin.close()
+
+    assert errors.splitlines()[-1] == "finesieve: interrupted"
+    assert "Fatal" not in errors
+
+
+def test_only_the_first_bad_rows_are_written_out(target: str, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("oops\n" * 100)
+
+    result = run(target, "ingest", str(corpus), "-c", "docs", "--json")
+
+    assert result.exit_code == 1
+    assert len(json.loads(result.stdout)["bad"]) == 100
+    assert result.stderr.count("is not JSON") == 20
+    assert "and 80 more bad rows" in result.stderr
 
 
 def test_a_reader_that_has_enough_is_no_error(server: Server, target: str) -> None:

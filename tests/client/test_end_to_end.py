@@ -285,23 +285,48 @@ def test_rows_with_their_own_embeddings_are_ingested_once(
     assert (second["inserted"], second["unchanged"]) == (0, 10)
 
 
-def test_a_labelled_folder_is_evaluated_and_stored_only_once(
-    server: ServerProcess, tmp_path: Path
-) -> None:
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """Return a BEIR folder of ANIMALS with two queries and one bad row."""
     folder = tmp_path / "Animals"
     folder.mkdir()
     corpus = [{"_id": name, "text": text} for name, text in ANIMALS.items()]
     queries = [{"_id": "q1", "text": QUESTION}, {"_id": "q2", "text": "Who makes honey?"}]
-    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, corpus)))
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, corpus)) + "\nno JSON")
     (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
     (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tbat\t1\nq2\tbee\t1\n")
+    return folder
 
-    evaluation = values(run(server, "evaluate", str(folder), "--json"))
-    again = run(server, "evaluate", str(folder))
+
+def test_a_labelled_folder_is_evaluated_and_stored_only_once(
+    server: ServerProcess, labelled: Path
+) -> None:
+    evaluation = values(run(server, "evaluate", str(labelled), "--json"))
+    again = run(server, "evaluate", str(labelled), "--retrieve-k", "5")
 
     assert evaluation["num_queries"] == 2
     assert evaluation["quality"]["both"] == {"nDCG@10": 1.0, "recall@100": 1.0, "MRR@10": 1.0}
     assert set(evaluation["quality"]) == {"first stage", "cross-encoder", "both"}
     assert evaluation["latency"]["rerank"]["p95_ms"] > 0
-    assert "has all 10 passages already" in again.stderr
-    assert "cross-encoder" in again.stdout
+    assert (evaluation["passages"], evaluation["bad_rows"]) == (10, 1)
+    assert "10 were there already" in again.stderr
+    assert "10 passages without 1 bad rows" in again.stderr
+    assert "recall@5" in again.stdout
+    assert "recall@100" not in again.stdout
+
+
+def test_an_evaluation_completes_its_collection_and_leaves_a_strangers_alone(
+    server: ServerProcess, client: Client, animals: str, labelled: Path
+) -> None:
+    client.create_collection("client-part")
+    client.upsert_passages("client-part", [passage("cat", "An outdated text.")])
+
+    completed = values(run(server, "evaluate", str(labelled), "-c", "client-part", "--json"))
+    client.upsert_passages(animals, [passage("unicorn", "Not in the corpus.")])
+    refused = run(server, "evaluate", str(labelled), "-c", animals)
+    client.delete_passages(animals, ids=["unicorn"])
+
+    assert completed["passages"] == 10
+    assert client.get_passages("client-part", ["cat"]).passages[0].text == ANIMALS["cat"]
+    assert refused.exit_code == 2
+    assert "holds 'unicorn', which is not in" in refused.stderr

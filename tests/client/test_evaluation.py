@@ -14,11 +14,10 @@ from finesieve_client.evaluation import (
     FIRST_STAGE,
     RERANK,
     RETRIEVE,
-    Disagreement,
     Evaluator,
     Ranking,
     cross_encoder_order,
-    evaluate,
+    evaluation_of,
     sample,
 )
 from tests.client.scripted_server import Answer, ScriptedServer
@@ -29,9 +28,8 @@ LOGITS = {"a": 1.0, "b": 3.0, "c": 2.0}
 class Server:
     """Retrieves a, b, c; reranks by LOGITS, or with the first stage's scores to c, b, a."""
 
-    def __init__(self, alone: str = "bca") -> None:
-        self.weights: list[float | None] = []
-        self._alone = alone
+    def __init__(self) -> None:
+        self.reranks: list[str] = []
 
     def answers(self) -> Mapping[str, Answer]:
         return {"Retrieve": self.retrieve, "Rerank": self.rerank}
@@ -41,13 +39,11 @@ class Server:
         return RetrieveResponse(hits=[Hit(passage=passage(name, "text")) for name in names])
 
     def rerank(self, request: RerankRequest, _: grpc.ServicerContext) -> RerankResponse:
-        options = request.options
-        weight = options.first_stage_weight if options.HasField("first_stage_weight") else None
-        self.weights.append(weight)
+        self.reranks.append(request.query)
         return RerankResponse(
             results=[
                 RerankResult(index="abc".index(name), id=name, score=Score(logit=LOGITS[name]))
-                for name in (self._alone if weight == 0 else "cba")
+                for name in "cba"
             ]
         )
 
@@ -69,18 +65,13 @@ async def test_one_rerank_gives_the_order_of_the_blend_and_of_the_logits() -> No
     }
 
 
-async def test_the_server_itself_is_asked_for_the_cross_encoder_alone_a_few_times() -> None:
+async def test_every_query_is_reranked_once() -> None:
     server = Server()
 
-    rankings = await ranked(server, {f"q{number}": "question" for number in range(10)})
+    rankings = await ranked(server, {f"q{number}": f"question {number}" for number in range(10)})
 
     assert len(rankings) == 10
-    assert sorted(server.weights, key=str) == [0.0] * 3 + [None] * 10
-
-
-async def test_a_server_whose_order_is_not_that_of_its_logits_ends_the_evaluation() -> None:
-    with pytest.raises(Disagreement, match="at rank 1 the logits put 'b'"):
-        await ranked(Server(alone="abc"), {"q": "question"})
+    assert sorted(server.reranks) == [f"question {number}" for number in range(10)]
 
 
 async def test_a_query_that_finds_nothing_is_ranked_without_a_rerank() -> None:
@@ -88,7 +79,7 @@ async def test_a_query_that_finds_nothing_is_ranked_without_a_rerank() -> None:
 
     (ranking,) = await ranked(server, {"q": "nothing"})
 
-    assert not server.weights
+    assert not server.reranks
     assert all(list(order) == [] for order in ranking.order.values())
 
 
@@ -111,7 +102,7 @@ def test_the_measures_are_those_of_the_textbook() -> None:
     rankings = [ranking("q1", "xya", "xab", "abx"), ranking("q2", "a", "a", "a")]
     relevant = {"q1": {"a": 2, "b": 1}, "q2": {"a": 1}, "q3": {"a": 1}}
 
-    quality = evaluate(rankings, relevant).quality
+    quality = evaluation_of(rankings, relevant, 100).quality
 
     ideal = 2 + 1 / math.log2(3)
     assert quality[FIRST_STAGE]["MRR@10"] == pytest.approx((1 / 3 + 1) / 2)
@@ -122,10 +113,18 @@ def test_the_measures_are_those_of_the_textbook() -> None:
     assert quality[BOTH] == {"nDCG@10": 1.0, "recall@100": 1.0, "MRR@10": 1.0}
 
 
+@pytest.mark.parametrize(("retrieve_k", "depth"), [(2, 2), (100, 100), (500, 100)])
+def test_recall_is_named_by_how_deep_it_looks(retrieve_k: int, depth: int) -> None:
+    evaluation = evaluation_of([ranking("q1", "xa", "xa", "xa")], {"q1": {"a": 1}}, retrieve_k)
+
+    assert evaluation.quality[BOTH][f"recall@{depth}"] == 1.0
+    assert len(evaluation.quality[BOTH]) == 3
+
+
 def test_a_query_that_found_nothing_counts_as_nothing() -> None:
     rankings = [ranking("q1", "", "", ""), ranking("q2", "a", "a", "a")]
 
-    evaluation = evaluate(rankings, {"q1": {"a": 1}, "q2": {"a": 1}})
+    evaluation = evaluation_of(rankings, {"q1": {"a": 1}, "q2": {"a": 1}}, 100)
 
     assert evaluation.quality[BOTH] == {"nDCG@10": 0.5, "recall@100": 0.5, "MRR@10": 0.5}
 
@@ -133,7 +132,7 @@ def test_a_query_that_found_nothing_counts_as_nothing() -> None:
 def test_the_latencies_are_percentiles_of_each_stage() -> None:
     rankings = [ranking(f"q{number}", "a", "a", "a", number / 1000) for number in range(1, 101)]
 
-    latency = evaluate(rankings, {f"q{n}": {"a": 1} for n in range(1, 101)}).latency
+    latency = evaluation_of(rankings, {f"q{n}": {"a": 1} for n in range(1, 101)}, 100).latency
 
     assert (latency[RETRIEVE].p50_ms, latency[RETRIEVE].p95_ms) == pytest.approx((50, 95))
     assert (latency[RERANK].p50_ms, latency[RERANK].p95_ms) == pytest.approx((100, 190))

@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
@@ -22,8 +22,9 @@ from finesieve_client import (
     ResourceExhausted,
     passage,
 )
-from finesieve_client.ingestion import BATCH_BYTES, BATCH_ROWS, Outcome, batches, ingest
-from finesieve_client.rows import BadRow, Row
+from finesieve_client.batches import BATCH_BYTES, BATCH_ROWS, batches
+from finesieve_client.ingestion import Outcome, ingest
+from finesieve_client.rows import BadRow, DamagedFile, Row
 from tests.client.scripted_server import ScriptedServer, field_violation, refuse, retry_after
 
 Judge = Callable[[UpsertPassagesRequest, grpc.ServicerContext], None]
@@ -67,6 +68,7 @@ class Store:
 
     async def take(self, rows: Iterable[Row | BadRow], collection: str = "docs") -> Outcome:
         """Return what becomes of these rows."""
+        self.stalls: list[str] = []
         answers: dict[str, Any] = {
             "GetCollection": self.collection,
             "GetPassages": self.get,
@@ -75,7 +77,10 @@ class Store:
         total = Outcome()
         with ScriptedServer(answers) as server:
             async with AsyncClient(server.target) as client:
-                async for outcome in ingest(client, collection, rows):
+                taken = ingest(
+                    client, collection, rows, stalled=lambda error: self.stalls.append(str(error))
+                )
+                async for outcome in taken:
                     total += outcome
         return total
 
@@ -95,6 +100,37 @@ def test_a_batch_is_full_by_count_or_by_bytes() -> None:
     assert [len(batch) for batch in batches(small)] == [BATCH_ROWS, BATCH_ROWS, 1]
     assert [len(batch) for batch in batches(large)] == [1, 1, 1]
     assert [row for batch in batches(small) for row in batch] == small
+
+
+def test_a_pause_ends_a_batch() -> None:
+    one, two, three = numbered(3)
+
+    assert list(batches([None, one, two, None, three])) == [[], [one, two], [three]]
+
+
+async def test_what_came_is_stored_while_the_producer_pauses() -> None:
+    stored = threading.Event()
+    first, last = numbered(2)
+
+    def producer() -> Iterator[Row]:
+        yield first
+        assert stored.wait(20), "nothing was stored before the producer went on"
+        yield last
+
+    outcome = await Store(lambda _, __: stored.set()).take(producer())
+
+    assert outcome == Outcome(inserted=2)
+
+
+async def test_what_the_producer_raises_ends_the_run_after_what_it_gave() -> None:
+    def producer() -> Iterator[Row]:
+        yield from numbered(BATCH_ROWS + 1)
+        raise DamagedFile("is damaged")
+
+    store = Store()
+
+    with pytest.raises(DamagedFile, match="is damaged"):
+        await store.take(producer())
 
 
 async def test_all_rows_are_stored_and_counted() -> None:
@@ -178,7 +214,7 @@ async def test_a_row_that_is_refused_alone_is_not_called_by_its_place_in_the_req
 
     outcome = await Store(too_long).take(numbered(1))
 
-    assert outcome == Outcome(bad=(BadRow(1, "text has 9 characters"),))
+    assert outcome == Outcome(bad=[BadRow(1, "text has 9 characters")])
 
 
 async def test_a_refusal_that_names_no_row_is_narrowed_down_to_it() -> None:
@@ -188,13 +224,13 @@ async def test_a_refusal_that_names_no_row_is_narrowed_down_to_it() -> None:
 
     outcome = await Store(no_p5).take(numbered(10))
 
-    assert outcome == Outcome(inserted=9, bad=(BadRow(6, "something is wrong"),))
+    assert outcome == Outcome(inserted=9, bad=[BadRow(6, "something is wrong")])
 
 
 async def test_bad_rows_of_the_file_come_through_with_the_stored_ones() -> None:
     outcome = await Store().take([*numbered(2), BadRow(3, "has no id")])
 
-    assert outcome == Outcome(inserted=2, bad=(BadRow(3, "has no id"),))
+    assert outcome == Outcome(inserted=2, bad=[BadRow(3, "has no id")])
     assert outcome.rows == 3
 
 
@@ -210,7 +246,7 @@ async def test_an_id_that_cannot_be_is_refused_by_the_write_and_not_by_the_quest
 
     outcome = await store.take(rows("p0", "", "p2"))
 
-    assert outcome == Outcome(inserted=1, updated=1, bad=(BadRow(2, "id is empty"),))
+    assert outcome == Outcome(inserted=1, updated=1, bad=[BadRow(2, "id is empty")])
 
 
 async def test_a_server_that_asks_for_patience_gets_it() -> None:
@@ -241,7 +277,10 @@ async def test_a_server_that_restarts_in_the_middle_is_waited_for(code: grpc.Sta
             pushback = [("grpc-retry-pushback-ms", "1")]
             refuse(context, code, "stopping", retry_after(0.001), metadata=pushback)
 
-    assert await Store(restarting).take(numbered(3)) == Outcome(inserted=3)
+    store = Store(restarting)
+
+    assert await store.take(numbered(3)) == Outcome(inserted=3)
+    assert store.stalls == [f"{code.name}: stopping"]
 
 
 async def test_a_full_disk_ends_the_run_with_what_the_server_said() -> None:

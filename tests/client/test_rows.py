@@ -1,6 +1,8 @@
 import gzip
-import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from finesieve_client.rows import (
     BadRow,
     DamagedFile,
     Row,
-    measure,
+    count_rows,
+    digest,
     read_lines,
     read_rows,
 )
@@ -149,8 +152,8 @@ def test_gzip_is_recognised_by_its_content(tmp_path: Path) -> None:
     plain.write_bytes(GOOD + b"\n" + GOOD)
 
     assert list(read_lines(str(zipped))) == list(read_lines(str(plain))) == [GOOD, b"\n", GOOD]
-    assert measure(str(zipped)) == measure(str(plain))
-    assert measure(str(plain)).rows == 2
+    assert digest(str(zipped)) == digest(str(plain))
+    assert count_rows(str(zipped)) == count_rows(str(plain)) == 2
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_row() -> None:
@@ -161,7 +164,7 @@ def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
     empty = tmp_path / "corpus.jsonl"
     empty.write_bytes(b"")
 
-    assert measure(str(empty)).rows == 0
+    assert count_rows(str(empty)) == 0
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
@@ -175,11 +178,21 @@ def test_a_gzip_file_that_is_not_whole_is_damaged(tmp_path: Path, damage: str) -
     damaged.write_bytes(content)
 
     with pytest.raises(DamagedFile, match=r"corpus\.jsonl\.gz is damaged"):
-        measure(str(damaged))
+        count_rows(str(damaged))
 
 
-def test_standard_input_is_read_as_a_file_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    piped = io.TextIOWrapper(io.BufferedReader(io.BytesIO(gzip.compress(GOOD))))
-    monkeypatch.setattr("sys.stdin", piped)
+def test_what_can_be_read_only_once_is_not_counted(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
 
-    assert list(read_lines("-")) == [GOOD]
+    assert count_rows(str(pipe)) is None
+    assert count_rows("-") is None
+
+
+def test_standard_input_is_read_as_a_file_is() -> None:
+    program = "from finesieve_client.rows import read_lines; print(list(read_lines('-')))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=gzip.compress(GOOD), capture_output=True, check=True
+    )
+
+    assert done.stdout.decode() == f"{[GOOD]}\n"

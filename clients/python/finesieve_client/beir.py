@@ -32,6 +32,8 @@ def read_folder(path: Path) -> Folder:
     queries = {query: texts[query] for query in relevant if query in texts}
     if not queries:
         raise BadFolder(f"{path}: no query of queries.jsonl is in the qrels")
+    if empty := [query for query, text in queries.items() if not text.strip()]:
+        raise BadFolder(f"{path}: the text of query {empty[0]!r} is empty")
     return Folder(
         name=path.resolve().name,
         corpus=_first_of(path, ("corpus.jsonl", "corpus.jsonl.gz")),
@@ -63,7 +65,10 @@ def _read_queries(path: Path) -> dict[str, str]:
             row = parse_object(line)
         except ValueError as error:
             raise BadFolder(f"{path}: line {number} {error}") from error
-        queries[str(row.get("_id", row.get("id", "")))] = str(row.get("text", ""))
+        text = row.get("text") or ""
+        if not isinstance(text, str):
+            raise BadFolder(f"{path}: line {number} has a text that is no string")
+        queries[str(row.get("_id", row.get("id", "")))] = text
     return queries
 
 

@@ -2,8 +2,7 @@
 
 Every query is retrieved once and its candidates are reranked once, with the first stage's scores:
 the answer's order is the blend of both stages, and its logits give the cross-encoder's own order,
-because a logit depends on the pair alone. On the first queries that is not taken on trust: the
-server is asked for the cross-encoder's own order too, and a different one ends the evaluation.
+because a logit depends on the pair alone.
 """
 
 import asyncio
@@ -14,21 +13,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from finesieve.v1.rerank_pb2 import RerankResponse, RerankResult
-from finesieve.v1.results_pb2 import Hit
 from finesieve_client.async_client import AsyncClient
 from finesieve_client.options import SecondStage
 from finesieve_client.two_stage import document_of
 
 FIRST_STAGE, CROSS_ENCODER, BOTH = ARMS = ("first stage", "cross-encoder", "both")
 RETRIEVE, RERANK = STAGES = ("retrieve", "rerank")
-MEASURES = {"nDCG@10": "nDCG@10", "recall@100": "R@100", "MRR@10": "RR@10"}  # as ir-measures says
-
-CHECKED_QUERIES = 3
-LOGIT_TOLERANCE = 1e-4  # what the contract promises for one pair's logit across machines
-
-
-class Disagreement(Exception):
-    """The server's own order of the cross-encoder is not the order of its logits."""
+MAX_RECALL_DEPTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +67,11 @@ class Evaluator:
         """Yield one ranking per query as it is known, so many queries at a time."""
         room = asyncio.Semaphore(calls_at_once)
 
-        async def rank(position: int, query_id: str, query: str) -> Ranking:
+        async def rank(query_id: str, query: str) -> Ranking:
             async with room:
-                return await self.rank(query_id, query, check=position < CHECKED_QUERIES)
+                return await self.rank(query_id, query)
 
-        tasks = [
-            asyncio.create_task(rank(position, query_id, query))
-            for position, (query_id, query) in enumerate(queries.items())
-        ]
+        tasks = [asyncio.create_task(rank(*query)) for query in queries.items()]
         try:
             for task in asyncio.as_completed(tasks):
                 yield await task
@@ -91,37 +79,27 @@ class Evaluator:
             for task in tasks:
                 task.cancel()
 
-    async def rank(self, query_id: str, query: str, *, check: bool) -> Ranking:
-        """Rank one query; raises Disagreement if `check` and the orders differ."""
+    async def rank(self, query_id: str, query: str) -> Ranking:
+        """Rank one query."""
         started = time.perf_counter()
         retrieved = await self._client.retrieve(self._collection, query, top_k=self._retrieve_k)
         retrieved_s = time.perf_counter()
         hits = retrieved.hits
-        reranked = await self._rerank(query, hits, self._options)
+        reranked = RerankResponse()
+        if hits:
+            documents = [document_of(hit) for hit in hits]
+            reranked = await self._client.rerank(query, documents, **self._options)
         reranked_s = time.perf_counter()
-        alone = cross_encoder_order(reranked.results)
-        if check:
-            check_order(query, alone, await self._rerank(query, hits, self._alone()))
         return Ranking(
             query_id=query_id,
             order={
                 FIRST_STAGE: [hit.passage.id for hit in hits],
-                CROSS_ENCODER: [result.id for result in alone],
+                CROSS_ENCODER: [result.id for result in cross_encoder_order(reranked.results)],
                 BOTH: [result.id for result in reranked.results],
             },
             stage_s={RETRIEVE: retrieved_s - started, RERANK: reranked_s - retrieved_s},
             unscored=sum(not result.HasField("score") for result in reranked.results),
         )
-
-    async def _rerank(
-        self, query: str, hits: Sequence[Hit], options: SecondStage
-    ) -> RerankResponse:
-        if not hits:
-            return RerankResponse()
-        return await self._client.rerank(query, [document_of(hit) for hit in hits], **options)
-
-    def _alone(self) -> SecondStage:
-        return {**self._options, "first_stage_weight": 0.0}
 
 
 def sample(queries: Mapping[str, str], count: int | None, seed: int) -> dict[str, str]:
@@ -144,22 +122,18 @@ def cross_encoder_order(results: Sequence[RerankResult]) -> list[RerankResult]:
     )
 
 
-def check_order(query: str, ours: Sequence[RerankResult], answer: RerankResponse) -> None:
-    """Raise Disagreement where the server's cross-encoder alone gives other logits or order."""
-    for rank, (mine, theirs) in enumerate(zip(ours, answer.results, strict=True), start=1):
-        if abs(mine.score.logit - theirs.score.logit) > LOGIT_TOLERANCE:
-            raise Disagreement(
-                f"query {query!r}: at rank {rank} the logits put {mine.id!r} "
-                f"({mine.score.logit:.5f}), the server with first_stage_weight 0 puts "
-                f"{theirs.id!r} ({theirs.score.logit:.5f})"
-            )
-
-
-def evaluate(rankings: Sequence[Ranking], relevant: Mapping[str, Mapping[str, int]]) -> Evaluation:
+def evaluation_of(
+    rankings: Sequence[Ranking], relevant: Mapping[str, Mapping[str, int]], retrieve_k: int
+) -> Evaluation:
     """Return every arm's quality by ir-measures, over the ranked queries alone."""
     import ir_measures
 
-    measures = {name: ir_measures.parse_measure(theirs) for name, theirs in MEASURES.items()}
+    depth = min(retrieve_k, MAX_RECALL_DEPTH)
+    measures = {
+        "nDCG@10": ir_measures.nDCG @ 10,
+        f"recall@{depth}": ir_measures.R @ depth,
+        "MRR@10": ir_measures.RR @ 10,
+    }
     judged = {ranking.query_id: dict(relevant[ranking.query_id]) for ranking in rankings}
     quality = {}
     for arm in ARMS:

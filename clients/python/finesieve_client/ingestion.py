@@ -8,13 +8,15 @@ one ended, and a run after an edit sends the edited rows.
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Self
 
 import grpc
 
 from finesieve.v1.passages_pb2 import Passage
 from finesieve_client.async_client import AsyncClient
+from finesieve_client.batches import Batch, Reader, batches
 from finesieve_client.contract import Response
 from finesieve_client.errors import (
     DeadlineExceeded,
@@ -25,8 +27,6 @@ from finesieve_client.errors import (
 )
 from finesieve_client.rows import BadRow, Row
 
-BATCH_ROWS = 64
-BATCH_BYTES = 2 * 1024 * 1024  # well under the 4 MiB that gRPC takes by default
 CALLS_AT_ONCE = 2
 PATIENCE_S = 60.0  # with a server that has no room or is away, since it last answered
 PAUSE_S = 1.0  # where the server names no delay of its own
@@ -34,91 +34,104 @@ PAUSE_S = 1.0  # where the server names no delay of its own
 _POSITION = re.compile(r"passages\[(\d+)\]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
-    """What became of some rows."""
+    """What became of some rows; grows by `+=`."""
 
     inserted: int = 0
     updated: int = 0
     unchanged: int = 0
-    bad: tuple[BadRow, ...] = ()
-    ignored: frozenset[str] = frozenset()
+    bad: list[BadRow] = field(default_factory=list)
+    ignored: set[str] = field(default_factory=set)
 
-    def __add__(self, other: "Outcome") -> "Outcome":
-        """Both together."""
-        return Outcome(
-            self.inserted + other.inserted,
-            self.updated + other.updated,
-            self.unchanged + other.unchanged,
-            self.bad + other.bad,
-            self.ignored | other.ignored,
-        )
+    def __iadd__(self, other: "Outcome") -> Self:
+        """Take in what became of other rows."""
+        self.inserted += other.inserted
+        self.updated += other.updated
+        self.unchanged += other.unchanged
+        self.bad += other.bad
+        self.ignored |= other.ignored
+        return self
+
+    @property
+    def good(self) -> int:
+        """Return how many of the rows the collection has now."""
+        return self.inserted + self.updated + self.unchanged
 
     @property
     def rows(self) -> int:
         """Return how many rows these were."""
-        return self.inserted + self.updated + self.unchanged + len(self.bad)
+        return self.good + len(self.bad)
 
 
 async def ingest(
-    client: AsyncClient, collection: str, rows: Iterable[Row | BadRow]
+    client: AsyncClient,
+    collection: str,
+    rows: Iterable[Row | BadRow],
+    *,
+    stalled: Callable[[FinesieveError], None] = lambda _: None,
 ) -> AsyncIterator[Outcome]:
     """Store rows in a collection that exists; yields each batch's outcome as it is known.
 
     Rows that the server refuses come back as bad rows with its reason; the others of their batch
-    are stored. Raises FinesieveError where going on is useless: what was yielded is durable.
+    are stored. `rows` are read by another thread. `stalled` is told once what a server says that
+    has to be waited for. Raises FinesieveError where going on is useless: what was yielded is
+    durable.
     """
     described = await client.get_collection(collection)
-    writer = Writer(client, collection, resuming=described.collection.passage_count > 0)
+    resuming = described.collection.passage_count > 0
+    writer = Writer(client, collection, resuming=resuming, stalled=stalled)
     waiting: set[asyncio.Future[Outcome]] = set()
+    reader = Reader(rows)
+    cut = batches(reader)
     try:
-        for batch in batches(rows):
-            waiting.add(asyncio.create_task(writer.write(batch)))
-            if len(waiting) >= CALLS_AT_ONCE:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        while (batch := await asyncio.to_thread(next, cut, None)) is not None:
+            if batch:
+                waiting.add(asyncio.create_task(writer.write(batch)))
+            if waiting:
+                patience_s = None if len(waiting) == CALLS_AT_ONCE else 0
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
+                )
                 for task in done:
                     yield task.result()
         for task in asyncio.as_completed(waiting):
             yield await task
     finally:
+        reader.close()
         for task in waiting:
             task.cancel()
-
-
-def batches(rows: Iterable[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
-    """Yield rows in their order, in batches of so many passages and bytes that one call takes."""
-    batch: list[Row | BadRow] = []
-    size = 0
-    for row in rows:
-        row_bytes = row.passage.ByteSize() if isinstance(row, Row) else 0
-        if batch and (len(batch) == BATCH_ROWS or size + row_bytes > BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(row)
-        size += row_bytes
-    if batch:
-        yield batch
 
 
 class Writer:
     """Writes batches to one collection."""
 
-    def __init__(self, client: AsyncClient, collection: str, *, resuming: bool) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        collection: str,
+        *,
+        resuming: bool,
+        stalled: Callable[[FinesieveError], None],
+    ) -> None:
         self._client = client
         self._collection = collection
         self._resuming = resuming
+        self._stalled = stalled
+        self._told = False
         self._last_answer_s = time.monotonic()
 
-    async def write(self, batch: Sequence[Row | BadRow]) -> Outcome:
+    async def write(self, batch: Batch) -> Outcome:
         """Store what of a batch is good and not there yet."""
         rows = [row for row in batch if isinstance(row, Row)]
         outcome = Outcome(
-            bad=tuple(row for row in batch if isinstance(row, BadRow)),
-            ignored=frozenset(name for row in rows for name in row.ignored),
+            bad=[row for row in batch if isinstance(row, BadRow)],
+            ignored={name for row in rows for name in row.ignored},
         )
         new = await self._changed(rows) if self._resuming and rows else rows
-        outcome += Outcome(unchanged=len(rows) - len(new))
-        return outcome + await self._store(new)
+        outcome.unchanged = len(rows) - len(new)
+        outcome += await self._store(new)
+        return outcome
 
     async def _changed(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Return the rows that the collection does not have, or has with other content."""
@@ -149,8 +162,9 @@ class Writer:
             if not refused:
                 return await self._store_halves(rows)
             rest = [row for row in rows if row.line not in refused]
-            bad = tuple(BadRow(line, reason) for line, reason in refused.items())
-            return Outcome(bad=bad) + await self._store(rest)
+            outcome = Outcome(bad=[BadRow(line, reason) for line, reason in refused.items()])
+            outcome += await self._store(rest)
+            return outcome
         except DeadlineExceeded:
             if len(rows) == 1:
                 raise
@@ -159,7 +173,9 @@ class Writer:
 
     async def _store_halves(self, rows: Sequence[Row]) -> Outcome:
         half = len(rows) // 2
-        return await self._store(rows[:half]) + await self._store(rows[half:])
+        outcome = await self._store(rows[:half])
+        outcome += await self._store(rows[half:])
+        return outcome
 
     async def _patiently(self, call: Callable[[], Awaitable[Response]]) -> Response:
         """Make a call, again and again for as long as the server has no room or is away.
@@ -174,9 +190,13 @@ class Writer:
                 waited_s = time.monotonic() - max(started_s, self._last_answer_s)
                 if not _is_passing(error) or waited_s > PATIENCE_S:
                     raise
+                if not self._told:
+                    self._told = True
+                    self._stalled(error)
                 await asyncio.sleep(error.retry_delay_s or PAUSE_S)
             else:
                 self._last_answer_s = time.monotonic()
+                self._told = False
                 return answer
 
 

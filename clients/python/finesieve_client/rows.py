@@ -6,8 +6,8 @@ A row is BEIR's (`_id`, `title`, `text`, `metadata`) or has the contract's own f
 import gzip
 import hashlib
 import json
+import os
 import re
-import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -53,14 +53,6 @@ class BadRow:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """How many rows a file has, and the SHA-256 of what it says, unzipped."""
-
-    rows: int
-    sha256: str
-
-
 class DamagedFile(Exception):
     """A file that ends in the middle, or is no gzip file inside."""
 
@@ -71,20 +63,28 @@ def read_lines(source: str) -> Iterator[bytes]:
     Raises OSError where it cannot be read, DamagedFile where what is gzipped is not whole.
     """
     if source == STDIN:
-        yield from _unzipped(cast("BufferedReader", sys.stdin.buffer), "standard input")
+        # A reader of our own: a thread may be waiting in it when Python ends and closes sys.stdin.
+        with os.fdopen(0, "rb", closefd=False) as file:
+            yield from _unzipped(file, "standard input")
     else:
         with Path(source).open("rb") as file:
             yield from _unzipped(file, source)
 
 
-def measure(source: str) -> Extent:
-    """Read a file once through."""
-    rows = 0
-    digest = hashlib.sha256()
+def count_rows(source: str) -> int | None:
+    """Return how many rows a file has; None for what can be read only once, such as a pipe."""
+    path = Path(source)
+    if source == STDIN or path.is_fifo() or path.is_char_device() or path.is_socket():
+        return None
+    return sum(not line.isspace() for line in read_lines(source))
+
+
+def digest(source: str) -> str:
+    """Return the SHA-256 of what a file says, unzipped."""
+    sha256 = hashlib.sha256()
     for line in read_lines(source):
-        digest.update(line)
-        rows += not line.isspace()
-    return Extent(rows, digest.hexdigest())
+        sha256.update(line)
+    return sha256.hexdigest()
 
 
 def read_rows(lines: Iterable[bytes]) -> Iterator[Row | BadRow]:

@@ -18,14 +18,14 @@ from finesieve_client.cli.session import Session, with_session
 from finesieve_client.cli.terminal import out, plain_table, say, write_json
 from finesieve_client.evaluation import (
     FIRST_STAGE,
-    MEASURES,
     Evaluation,
     Evaluator,
     Ranking,
+    evaluation_of,
     sample,
 )
-from finesieve_client.evaluation import evaluate as measure_rankings
-from finesieve_client.rows import measure
+from finesieve_client.ingestion import Outcome
+from finesieve_client.rows import Row, count_rows, digest, read_lines, read_rows
 
 
 @with_session
@@ -58,31 +58,34 @@ def evaluate(
 ) -> None:
     """Measure the first stage, the cross-encoder alone, and both, on labelled queries.
 
-    The corpus is stored in a collection of its own first, unless it is there already.
+    The corpus is first stored in a collection of its own, as far as it is not there already.
     """
     require_measures()
     labelled = read_folder(folder)
-    extent = measure(str(labelled.corpus))
-    name = collection or collection_name(labelled.name, extent.sha256)
+    corpus = str(labelled.corpus)
+    name = collection or collection_name(labelled.name, digest(corpus))
     chosen = sample(labelled.queries, queries, seed)
     options = ask.second_stage(model, first_stage_weight)
 
-    async def run() -> list[Ranking]:
+    async def run() -> tuple[Outcome, list[Ranking]]:
         async with session.async_client() as client:
-            await fill(client, name, labelled.corpus, extent.rows)
+            stored = await fill(client, name, corpus)
             evaluator = Evaluator(client, name, retrieve_k, options)
-            return await rank_all(evaluator, chosen, calls_at_once)
+            return stored, await rank_all(evaluator, chosen, calls_at_once)
 
-    evaluation = measure_rankings(asyncio.run(run()), labelled.relevant)
+    stored, rankings = asyncio.run(run())
+    evaluation = evaluation_of(rankings, labelled.relevant, retrieve_k)
     if session.as_json:
-        settings = {"folder": labelled.name, "collection": name, "passages": extent.rows}
+        settings = {"folder": labelled.name, "collection": name, "passages": stored.good}
         limits = {"retrieve_k": retrieve_k, "calls_at_once": calls_at_once}
-        write_json({**settings, **limits, **asdict(evaluation)})
+        write_json({**settings, "bad_rows": len(stored.bad), **limits, **asdict(evaluation)})
     else:
         show(evaluation)
+        without = f" without {len(stored.bad):,} bad rows" if stored.bad else ""
         say(
-            f"{evaluation.num_queries:,} queries of {labelled.name} ({extent.rows:,} passages), "
-            f"{retrieve_k} candidates each, {calls_at_once} queries at a time"
+            f"{evaluation.num_queries:,} queries of {labelled.name} "
+            f"({stored.good:,} passages{without}), {retrieve_k} candidates each, "
+            f"{calls_at_once} queries at a time"
         )
 
 
@@ -94,14 +97,25 @@ def require_measures() -> None:
         raise ValueError("evaluate needs ir-measures: pip install 'finesieve[evaluate]'") from error
 
 
-async def fill(client: AsyncClient, collection: str, corpus: Path, num_rows: int) -> None:
-    """Store the corpus in the collection, unless all of it is there."""
-    if await make_where_missing(client, collection, "") == num_rows:
-        say(f"{collection}: has all {num_rows:,} passages already")
-        return
-    load = Load(str(corpus), collection, num_rows)
+async def fill(client: AsyncClient, collection: str, corpus: str) -> Outcome:
+    """Store in the collection what it does not have of the corpus, and only in its own."""
+    if await make_where_missing(client, collection, ""):
+        await refuse_strangers(client, collection, corpus)
+    load = Load(corpus, collection, count_rows(corpus))
     await load.store(client)
     say(load.summary())
+    return load.total
+
+
+async def refuse_strangers(client: AsyncClient, collection: str, corpus: str) -> None:
+    """Raise ValueError where the collection holds what is not in the corpus."""
+    ids = {row.passage.id for row in read_rows(read_lines(corpus)) if isinstance(row, Row)}
+    async for passage in client.all_passages(collection, view="id"):
+        if passage.id not in ids:
+            raise ValueError(
+                f"the collection {collection} holds {passage.id!r}, which is not in {corpus}; "
+                "--collection NAME names another"
+            )
 
 
 async def rank_all(
@@ -120,9 +134,10 @@ async def rank_all(
 def show(evaluation: Evaluation) -> None:
     """Write what each arm is worth, with its distance from the first stage, and the latencies."""
     quality = evaluation.quality
-    table = plain_table("", *MEASURES)
+    first_stage = quality[FIRST_STAGE]
+    table = plain_table("", *first_stage)
     for arm, values in quality.items():
-        cells = [_value(values[name], quality[FIRST_STAGE][name]) for name in MEASURES]
+        cells = [_value(values[name], first_stage[name]) for name in first_stage]
         table.add_row(Text(arm, "bold"), *cells)
     latency = plain_table("", ">p50", ">p95")
     for stage, took in evaluation.latency.items():

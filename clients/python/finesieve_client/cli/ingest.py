@@ -11,9 +11,11 @@ from finesieve_client.cli.progress import progress_bar
 from finesieve_client.cli.session import FAILED, Session, with_session
 from finesieve_client.cli.terminal import say, write_json
 from finesieve_client.errors import AlreadyExists, FinesieveError, NotFound
-from finesieve_client.ingestion import Outcome
+from finesieve_client.ingestion import PATIENCE_S, Outcome
 from finesieve_client.ingestion import ingest as ingest_rows
-from finesieve_client.rows import STDIN, measure, read_lines, read_rows
+from finesieve_client.rows import count_rows, read_lines, read_rows
+
+BAD_ROWS_SHOWN = 20
 
 
 @with_session
@@ -42,7 +44,7 @@ def ingest(
 
     Rows that are no passages are named with their line and passed over; the exit code then is 1.
     """
-    load = Load(file, collection, None if file == STDIN else measure(file).rows)
+    load = Load(file, collection, count_rows(file))
     load.run(session, embedding_model)
     if session.as_json:
         write_json(load.as_values())
@@ -79,11 +81,15 @@ class Load:
         rows = read_rows(read_lines(self.source))
         with progress_bar() as progress:
             bar = progress.add_task(f"into {self.collection}", total=self._num_rows)
-            async for outcome in ingest_rows(client, self.collection, rows):
+            async for outcome in ingest_rows(
+                client, self.collection, rows, stalled=say_what_is_waited_for
+            ):
+                for row in outcome.bad[: max(0, BAD_ROWS_SHOWN - len(self.total.bad))]:
+                    say(f"line {row.line}: {row.reason}")
                 self.total += outcome
                 progress.advance(bar, outcome.rows)
-                for row in outcome.bad:
-                    say(f"line {row.line}: {row.reason}")
+        if (num_more := len(self.total.bad) - BAD_ROWS_SHOWN) > 0:
+            say(f"and {num_more:,} more bad rows; `finesieve ingest --json` names them all")
 
     def as_values(self) -> dict[str, object]:
         """Return what became of the file as plain values."""
@@ -109,6 +115,11 @@ class Load:
         if total.ignored:
             parts.append(f"fields ignored: {', '.join(sorted(total.ignored))}")
         return f"{self.collection}: {', '.join(parts)}"
+
+
+def say_what_is_waited_for(error: FinesieveError) -> None:
+    """Say why nothing moves."""
+    say(f"the server takes no rows, waiting up to {PATIENCE_S:.0f} s for it: {error.message}")
 
 
 async def make_where_missing(client: AsyncClient, collection: str, embedding_model: str) -> int:

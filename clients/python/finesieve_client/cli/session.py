@@ -26,7 +26,6 @@ from finesieve_client.errors import (
     NotFound,
     Unavailable,
 )
-from finesieve_client.evaluation import Disagreement
 from finesieve_client.rows import DamagedFile
 
 Arguments = ParamSpec("Arguments")
@@ -136,7 +135,7 @@ def failures_as_lines(server: str) -> Iterator[None]:
     except FinesieveError as error:
         complain(advice(error, server))
         raise typer.Exit(FAILED) from error
-    except (BadFolder, DamagedFile, Disagreement) as error:
+    except (BadFolder, DamagedFile) as error:
         complain(str(error))
         raise typer.Exit(FAILED) from error
     except BrokenPipeError:
