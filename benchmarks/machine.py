@@ -3,8 +3,11 @@
 import os
 import platform
 import subprocess
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+
+RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 
 def describe() -> list[tuple[str, str]]:
@@ -15,6 +18,14 @@ def describe() -> list[tuple[str, str]]:
         *((name, metadata.version(name)) for name in ("onnxruntime", "tokenizers", "grpcio")),
         ("commit", _commit()),
     ]
+
+
+def write_report(name: str, report: str) -> None:
+    """Keep a report as docs/benchmarks/<date>-<name>.md."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{name}.md"
+    path.write_text(report + "\n", encoding="utf-8")
+    print(f"written to {path}")
 
 
 def peak_memory_mib(pid: int) -> float:

@@ -23,15 +23,14 @@ from ir_measures import R, nDCG
 from numpy.typing import NDArray
 from rich.progress import track
 
-from benchmarks.machine import describe
-from benchmarks.workload import read_rows
+from benchmarks.machine import describe, write_report
+from benchmarks.workload import frame_pairs, read_rows
 from finesieve_server.runtime.artifact import read_artifact
 from finesieve_server.runtime.encoder import BiEncoder, CrossEncoder
 from finesieve_server.runtime.tokenizer import Framed
 from finesieve_server.search.blend import blend
 from finesieve_server.search.texts import full_text
 
-RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks"
 BATCH_TOKENS = 1024
 DEPTH = 100
 
@@ -83,9 +82,7 @@ def main() -> None:
         print(_table(rows), flush=True)
     report = _report(rows, arguments)
     if arguments.write:
-        path = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-quality.md"
-        path.write_text(report + "\n", encoding="utf-8")
-        print(f"written to {path}")
+        write_report("quality", report)
 
 
 def _arguments() -> argparse.Namespace:
@@ -180,12 +177,8 @@ def _rerank(data: Dataset, stages: Stages, candidates: Run, cache: Path) -> Run:
     model = stages.cross_encoder
     framed: list[Framed] = []
     for query, passages in candidates.items():
-        texts = [data.queries[query], *(data.passages[each] for each in passages)]
-        query_ids, *passage_ids = model.tokenizer.encode(texts)
-        query_ids = query_ids[: model.room // 2]
-        framed += [
-            model.frame(query_ids, each[: model.room - len(query_ids)]) for each in passage_ids
-        ]
+        texts = [data.passages[each] for each in passages]
+        framed += frame_pairs(model, data.queries[query], texts)
     logits = iter(_cached(cache, f"{data.name}-logits-{stages.precision}", model.run, framed))
     return {
         query: {passage: float(next(logits)) for passage in passages}

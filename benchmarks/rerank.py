@@ -23,8 +23,8 @@ from pathlib import Path
 
 import grpc.aio
 
-from benchmarks.machine import cpu_seconds, describe, peak_memory_mib
-from benchmarks.workload import RerankCall, rerank_calls
+from benchmarks.machine import cpu_seconds, describe, peak_memory_mib, write_report
+from benchmarks.workload import RerankCall, frame_pairs, rerank_calls
 from demo.server_process import ServerProcess
 from finesieve.v1 import rerank_pb2, rerank_pb2_grpc
 from finesieve_server.app import load_models
@@ -34,7 +34,6 @@ from finesieve_server.runtime.tokenizer import Framed
 from finesieve_server.search.texts import full_text
 
 BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
-RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +74,7 @@ def main() -> None:
     report = _report(arguments, pairs, framed, budget, bare_s, rounds, peak_mib)
     print(f"\n{report}")
     if arguments.write:
-        path = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-rerank.md"
-        path.write_text(report + "\n", encoding="utf-8")
-        print(f"written to {path}")
+        write_report("rerank", report)
 
 
 def _arguments() -> argparse.Namespace:
@@ -97,13 +94,11 @@ def _cross_encoder() -> CrossEncoder:
 
 
 def _encode(model: CrossEncoder, calls: Sequence[RerankCall]) -> list[Framed]:
-    """Return every pair as the server would frame it, shortest first."""
+    """Return every pair as the server frames it, shortest first."""
     framed = []
     for call in calls:
-        texts = [call.query, *(full_text(title, text) for title, text in call.documents)]
-        query, *passages = model.tokenizer.encode(texts)
-        query = query[: model.room // 2]
-        framed += [model.frame(query, each[: model.room - len(query)]) for each in passages]
+        texts = [full_text(title, text) for title, text in call.documents]
+        framed += frame_pairs(model, call.query, texts)
     return sorted(framed, key=len)
 
 

@@ -4,12 +4,15 @@ corpus."""
 import gzip
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from demo.stdlib_corpus import read_corpus
+from finesieve_server.runtime.encoder import CrossEncoder
+from finesieve_server.runtime.tokenizer import Framed
+from finesieve_server.search.pairs import LongPassage, PairMaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,19 @@ def _read_folder(folder: Path) -> tuple[list[str], list[tuple[str, str]]]:
     queries = [row["text"] for row in read_rows(folder, "queries")]
     passages = [(row.get("title", ""), row["text"]) for row in read_rows(folder, "corpus")]
     return queries, [each for each in passages if each[1].strip()]
+
+
+def frame_pairs(model: CrossEncoder, query: str, passages: Sequence[str]) -> list[Framed]:
+    """Return the pairs of one query as the server frames them, passages cut at the window."""
+    query_ids, *encoded = model.tokenizer.encode([query, *passages])
+    maker = PairMaker(
+        model,
+        query_ids,
+        long_passage=LongPassage.TRUNCATE,
+        max_passage_tokens=0,
+        max_chunks=1,
+    )
+    return [framed for each in encoded for framed in maker.whole(each).framed]
 
 
 def read_rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:
