@@ -237,8 +237,8 @@ def _metrics(data: Dataset, run: Run, queries: Sequence[str]) -> tuple[float, fl
 
 
 def _table(rows: Sequence[Row]) -> str:
-    columns = ("set", "precision", "first stage", "recall@100", "first stage, sampled")
-    columns = (*columns, "cross-encoder alone, sampled", "blended, sampled")
+    columns = ["set", "precision", "first stage", "recall@100"]
+    columns += ["first stage, sampled", "cross-encoder alone, sampled", "blended, sampled"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for row in rows:
         numbers = (

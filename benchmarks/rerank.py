@@ -132,7 +132,7 @@ async def _server_round(
     requests = iter([_request(call) for call in calls])
     latencies_s: list[float] = []
 
-    async def caller(stub: rerank_pb2_grpc.RerankServiceStub) -> None:
+    async def caller(stub: "rerank_pb2_grpc.RerankServiceAsyncStub") -> None:
         for request in requests:
             sent = time.perf_counter()
             await stub.Rerank(request)

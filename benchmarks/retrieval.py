@@ -9,6 +9,7 @@ without gRPC; its passages have texts of 90 words and three metadata fields.
 
 import argparse
 import asyncio
+import os
 import statistics
 import tempfile
 import time
@@ -60,7 +61,7 @@ def main() -> None:
 
 async def _compare(data_dir: Path, corpus: Matrix, queries: Matrix) -> None:
     bare, build_s = _build_bare(corpus)
-    catalog = await Catalog.open(data_dir)
+    catalog = await Catalog.open(data_dir, threads=len(os.sched_getaffinity(0)))
     collection = await catalog.create(
         CollectionSpec("bench", "", "", corpus.shape[1], Distance.COSINE, HnswOptions(), True)
     )
@@ -192,7 +193,7 @@ async def _measure_start(data_dir: Path) -> None:
         if kind == "without":
             _remove_manifests(data_dir)
         began_s = time.perf_counter()
-        catalog = await Catalog.open(data_dir)
+        catalog = await Catalog.open(data_dir, threads=len(os.sched_getaffinity(0)))
         opened_s = time.perf_counter() - began_s
         await catalog.get("bench").settled()
         print(

@@ -58,9 +58,9 @@ async def serve(settings: Settings) -> None:
     metrics = Metrics()
     encoders = load_models(settings)
     async with AsyncExitStack() as open_parts:
-        catalog = await Catalog.open(settings.data_dir)
+        catalog = await Catalog.open(settings.data_dir, threads=settings.threads or _cores())
         open_parts.push_async_callback(catalog.close)
-        tokenizers = TokenizerPool(threads=_cores())
+        tokenizers = TokenizerPool(settings.threads or _cores())
         open_parts.callback(tokenizers.close)
         batcher = Batcher(
             {encoder.name: encoder for encoder in encoders},

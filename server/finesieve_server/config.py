@@ -58,7 +58,12 @@ class Settings(BaseSettings):
         description="Model folders, with commas between them; the first of its kind is the "
         "default. 'bundled': those that come with finesieve. 'none': callers embed.",
     )
-    threads: int = Field(0, ge=0, le=1024, description="Threads of a batch; 0: one a core.")
+    threads: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="Threads of a batch, of building a graph, of tokenizing; 0: one a core.",
+    )
     max_batch_tokens: int = Field(
         512, ge=16, le=1_048_576, description="Largest batch, in tokens with their padding."
     )

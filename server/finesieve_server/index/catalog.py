@@ -1,7 +1,6 @@
 """Find, make and delete collections by name, off the event loop."""
 
 import asyncio
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,17 +29,19 @@ class Catalog:
         self._closed = False
 
     @classmethod
-    async def open(cls, data_dir: Path, *, snapshot_changes: int = SNAPSHOT_CHANGES) -> "Catalog":
+    async def open(
+        cls, data_dir: Path, *, threads: int = 1, snapshot_changes: int = SNAPSHOT_CHANGES
+    ) -> "Catalog":
         """Open every collection of a directory, which is made if it does not exist.
 
+        `threads` is how many build a graph, or search it for many queries at once.
         The index is saved on close, and whenever so many vectors came or went, or a tenth of all.
 
         Raises FailedPrecondition where another process uses it, or a newer version wrote it.
         """
         directory = await asyncio.to_thread(Directory, data_dir)
-        cores = os.cpu_count() or 1
-        readers = ThreadPoolExecutor(max(READERS, cores), "reader")
-        shared = Shared(readers, threading.Semaphore(1), cores, snapshot_changes)
+        readers = ThreadPoolExecutor(max(READERS, threads), "reader")
+        shared = Shared(readers, threading.Semaphore(1), threads, snapshot_changes)
         collections: dict[Entry, Collection] = {}
         try:
             entries = await asyncio.to_thread(directory.entries)
