@@ -34,6 +34,8 @@ from finesieve_server.telemetry import Metrics
 # Meanwhile the last answers leave this machine, which the end of the process could cut off.
 _QUIET_S = 0.1
 _LINGER_S = 1.0
+# A call holds one of the places inside while its message is on the way: at most for so long.
+_MESSAGE_S = 10.0
 
 T = TypeVar("T")
 Unary: TypeAlias = Callable[[Any, Call], Awaitable[Message]]
@@ -47,11 +49,17 @@ class Gate(grpc.GenericRpcHandler):
     """
 
     def __init__(
-        self, admission: Admission, metrics: Metrics, *, default_deadline_s: float
+        self,
+        admission: Admission,
+        metrics: Metrics,
+        *,
+        default_deadline_s: float,
+        message_s: float = _MESSAGE_S,
     ) -> None:
         self._admission = admission
         self._metrics = metrics
         self._default_deadline_s = default_deadline_s
+        self._message_s = message_s
         self._handlers: dict[str, Handler] = {}
         # What drain() cuts short: waiting for a stream's next request, and work that is overdue.
         self._readers: set[asyncio.Timeout] = set()
@@ -93,7 +101,7 @@ class Gate(grpc.GenericRpcHandler):
                 visit.deadline = visit.arrived + self._default_deadline_s
 
             async def work() -> bytes:
-                request = _decoded(request_type, await context.read(), visit)
+                request = _decoded(request_type, await self._only_message(context), visit)
                 call = visit.call()
                 visit.times = call.times
                 return _encoded(await behaviour(request, call), visit)
@@ -175,6 +183,18 @@ class Gate(grpc.GenericRpcHandler):
         """Give a stream's requests. Raises MalformedRequest, and Unavailable once draining."""
         while (message := await self._next_message(context)) is not grpc.aio.EOF:
             yield _decoded(request_type, message, visit)
+
+    async def _only_message(self, context: Context) -> Any:
+        """Return a unary call's message. Raises DeadlineExceeded where it does not come."""
+        came_whole = asyncio.timeout(self._message_s)
+        try:
+            async with came_whole:
+                return await context.read()
+        except TimeoutError as error:
+            if came_whole.expired():
+                problem = f"no whole message came within {self._message_s:g} s of the call"
+                raise DeadlineExceeded(problem) from error
+            raise
 
     async def _next_message(self, context: Context) -> Any:
         if self._admission.phase is Phase.DRAINING:

@@ -103,11 +103,12 @@ async def around(
     max_calls: int = 8,
     default_deadline_s: float = 30.0,
     phase: Phase = Phase.SERVING,
+    **options: float,
 ) -> AsyncIterator[Around]:
     metrics = Metrics()
     admission = Admission(max_calls, metrics.calls_in_flight)
     admission.phase = phase
-    gate = Gate(admission, metrics, default_deadline_s=default_deadline_s)
+    gate = Gate(admission, metrics, default_deadline_s=default_deadline_s, **options)
     gate.add(DESCRIPTOR, Servicer(behaviour))
     async with serving(gate) as wire:
         yield Around(gate, admission, metrics, wire)
@@ -165,6 +166,18 @@ async def test_what_is_no_message_is_malformed(content: bytes) -> None:
 
     assert outcome.code is grpc.StatusCode.INVALID_ARGUMENT
     assert outcome.reason == "MALFORMED_REQUEST"
+
+
+async def test_a_call_whose_message_never_comes_gives_its_place_back() -> None:
+    async with around(answer_at_once, max_calls=1, message_s=0.05) as it:
+        silent = it.wire.stream(RERANK, timeout=60)
+        outcome = await end_of(silent)
+        await it.admission.empty()
+        after = await it.wire.call(RERANK, EMPTY)
+
+    assert outcome.reason == "DEADLINE_EXCEEDED"
+    assert "no whole message" in outcome.message
+    assert after.ok
 
 
 async def test_a_call_without_a_message_is_malformed_and_does_not_wait() -> None:
