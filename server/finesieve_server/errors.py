@@ -141,7 +141,7 @@ class AnswerTooLarge(ResourceExhausted):
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(
-            f"the answer has {size} bytes, at most {limit} are sent; "
+            f"the answer has at least {size} bytes, at most {limit} are sent; "
             "ask for fewer elements or, of passages, for PASSAGE_VIEW_ID",
             metadata={"limit": str(limit)},
         )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from finesieve.v1 import passages_pb2, retrieval_pb2, search_pb2
-from finesieve_server.rpc.requests import MAX_METADATA_BYTES
+from finesieve_server.rpc.passages import MAX_METADATA_BYTES
 from tests.e2e.requests import (
     BATCH,
     CREATE,

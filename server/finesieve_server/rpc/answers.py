@@ -1,6 +1,7 @@
 """Write what the stages found as messages of the contract. Judge nothing but an answer's size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from google.protobuf.message import Message
 
@@ -8,6 +9,7 @@ from finesieve.v1 import passages_pb2, rerank_pb2, results_pb2, search_pb2
 from finesieve_server.errors import AnswerTooLarge
 from finesieve_server.index.records import CollectionInfo, Distance, Found, Passage, State, View
 from finesieve_server.rpc.status import failure_of
+from finesieve_server.rpc.turns import Turns
 from finesieve_server.rpc.vectors import embedding_of
 from finesieve_server.search.reranker import Ranked, ScoreStatus, Usage
 from finesieve_server.search.two_stage import SearchHit
@@ -15,6 +17,10 @@ from finesieve_server.telemetry import StageTimes
 
 # 4 MiB is what clients of other languages receive by default; the slack is for framing.
 MAX_ANSWER_BYTES = 4 * 1024 * 1024 - 1024
+# An id of one byte, both ranks, a score of 0, and two bytes for the hit's own tag and length.
+MIN_HIT_BYTES = 11
+
+Part = TypeVar("Part", bound=Message)
 
 _DISTANCES = {
     Distance.COSINE: passages_pb2.DISTANCE_COSINE,
@@ -40,6 +46,34 @@ def within_one_message(answer: Message) -> bytes:
     if len(message) > MAX_ANSWER_BYTES:
         raise AnswerTooLarge(len(message), MAX_ANSWER_BYTES)
     return message
+
+
+def check_hits(count: int) -> None:
+    """Raises AnswerTooLarge where so many hits fit into no message, however small each is."""
+    if count * MIN_HIT_BYTES > MAX_ANSWER_BYTES:
+        raise AnswerTooLarge(count * MIN_HIT_BYTES, MAX_ANSWER_BYTES)
+
+
+class Room:
+    """What one answer has taken so far."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._turns = Turns()
+
+    async def collect(self, parts: Iterable[Part]) -> list[Part]:
+        """Return the parts, made one by one between other calls' turns.
+
+        Raises AnswerTooLarge at the first that does not fit: no further one is made.
+        """
+        return await self._turns.collect(self._fitting(parts))
+
+    def _fitting(self, parts: Iterable[Part]) -> Iterator[Part]:
+        for part in parts:
+            self._taken += part.ByteSize()
+            if self._taken > MAX_ANSWER_BYTES:
+                raise AnswerTooLarge(self._taken, MAX_ANSWER_BYTES)
+            yield part
 
 
 def collection(info: CollectionInfo) -> passages_pb2.Collection:
@@ -81,22 +115,19 @@ def passage(record: Passage, view: View) -> passages_pb2.Passage:
     return message
 
 
-def retrieved(hits: Sequence[Found], view: View) -> list[results_pb2.Hit]:
-    """Return the first stage's hits, best first; they keep that rank as their own."""
-    return [
-        results_pb2.Hit(
+def retrieved(hits: Sequence[Found], view: View) -> Iterator[results_pb2.Hit]:
+    """Yield the first stage's hits, best first; they keep that rank as their own."""
+    for rank, hit in enumerate(hits, start=1):
+        yield results_pb2.Hit(
             passage=passage(hit.passage, view),
             rank=rank,
             retrieval_rank=rank,
             retrieval_score=hit.score,
         )
-        for rank, hit in enumerate(hits, start=1)
-    ]
 
 
-def searched(hits: Sequence[SearchHit], view: View) -> list[search_pb2.SearchHit]:
-    """Return both stages' hits, best first."""
-    messages = []
+def searched(hits: Sequence[SearchHit], view: View) -> Iterator[search_pb2.SearchHit]:
+    """Yield both stages' hits, best first."""
     for rank, hit in enumerate(hits, start=1):
         message = results_pb2.Hit(
             passage=passage(hit.passage, view),
@@ -106,15 +137,13 @@ def searched(hits: Sequence[SearchHit], view: View) -> list[search_pb2.SearchHit
         )
         if hit.ranked is not None:
             _add_score(message, hit.ranked)
-        messages.append(search_pb2.SearchHit(hit=message))
-    return messages
+        yield search_pb2.SearchHit(hit=message)
 
 
 def reranked(
     results: Sequence[Ranked], documents: Sequence[rerank_pb2.Document], *, return_documents: bool
-) -> list[rerank_pb2.RerankResult]:
-    """Return the results, best first; `documents` are the request's, which results point into."""
-    messages = []
+) -> Iterator[rerank_pb2.RerankResult]:
+    """Yield the results, best first; `documents` are the request's, which results point into."""
     for ranked in results:
         document = documents[ranked.index]
         message = rerank_pb2.RerankResult(index=ranked.index, id=document.id)
@@ -123,8 +152,7 @@ def reranked(
             message.failure.field = f"documents[{ranked.index}].{message.failure.field}"
         if return_documents:
             message.document.CopyFrom(document)
-        messages.append(message)
-    return messages
+        yield message
 
 
 def timings(times: StageTimes, total_s: float) -> results_pb2.StageTimings:

@@ -8,6 +8,8 @@ import asyncio
 from finesieve.v1 import results_pb2, retrieval_pb2
 from finesieve_server.errors import InvalidArgument
 from finesieve_server.rpc import requests
+from finesieve_server.rpc.passages import read_passages
+from finesieve_server.rpc.turns import Turns
 from finesieve_server.rpc.visit import Visit
 from finesieve_server.search.call import Call
 from finesieve_server.search.ingester import Ingester
@@ -42,12 +44,12 @@ class Loading:
         self, batch: int, request: retrieval_pb2.StreamUpsertPassagesRequest, call: Call
     ) -> retrieval_pb2.StreamUpsertPassagesResponse:
         self._take_collection(request.collection)
-        passages = requests.passages(request.passages, self._limits)
-        ids = {passage.id for passage in passages}
+        ids = {passage.id for passage in request.passages}
         before = [done for other, done in self._under_way.values() if not ids.isdisjoint(other)]
         stored = asyncio.Event()
         self._under_way[batch] = ids, stored
         try:
+            passages = await Turns().collect(read_passages(request.passages, self._limits))
             for done in before:
                 await done.wait()
             upserted = await self._ingester.upsert(self._collection, passages, call)

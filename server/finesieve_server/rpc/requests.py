@@ -16,16 +16,9 @@ from finesieve.v1 import (
     retrieval_pb2,
 )
 from finesieve_server.batching.plan import Priority
-from finesieve_server.errors import (
-    BatchTooLarge,
-    EmptyField,
-    InvalidArgument,
-    TooLong,
-    Unimplemented,
-)
-from finesieve_server.index.records import Distance, HnswOptions, Passage, View
+from finesieve_server.errors import BatchTooLarge, EmptyField, InvalidArgument, Unimplemented
+from finesieve_server.index.records import Distance, HnswOptions, View
 from finesieve_server.rpc.filters import read_filter
-from finesieve_server.rpc.values import read_struct
 from finesieve_server.rpc.vectors import array_of
 from finesieve_server.search.embedder import Role
 from finesieve_server.search.limits import Limits
@@ -35,11 +28,7 @@ from finesieve_server.search.retriever import Query, RetrievalOptions
 
 T = TypeVar("T")
 
-# With these, and the limits of its texts and its embedding, one passage fits into every answer.
-MAX_ID_BYTES = 256
-MAX_METADATA_BYTES = 64 * 1024
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _DISTANCES: Mapping[int, Distance | None] = {
     passages_pb2.DISTANCE_UNSPECIFIED: None,
@@ -108,16 +97,6 @@ def collection_name(name: str, field: str = "collection") -> str:
             "may hold lower-case letters, digits, '-' and '_', 1..64 characters, a letter first",
         )
     return name
-
-
-def passage_ids(ids: Sequence[str], limit: int) -> list[str]:
-    check_count("ids", ids, limit)
-    return [_passage_id(f"ids[{at}]", each) for at, each in enumerate(ids)]
-
-
-def passages(messages: Sequence[passages_pb2.Passage], limits: Limits) -> list[Passage]:
-    check_count("passages", messages, limits.max_passages)
-    return [_passage(message, f"passages[{at}]") for at, message in enumerate(messages)]
 
 
 def view(value: int) -> View:
@@ -206,40 +185,6 @@ def candidates(messages: Sequence[rerank_pb2.Document], limits: Limits) -> list[
         )
         for message in messages
     ]
-
-
-def _passage(message: passages_pb2.Passage, path: str) -> Passage:
-    _check_bytes(f"{path}.document_id", len(message.document_id.encode()), MAX_ID_BYTES)
-    _check_bytes(f"{path}.parent_id", len(message.parent_id.encode()), MAX_ID_BYTES)
-    _check_bytes(f"{path}.metadata", message.metadata.ByteSize(), MAX_METADATA_BYTES)
-    return Passage(
-        id=_passage_id(f"{path}.id", message.id),
-        text=message.text,
-        title=message.title,
-        metadata=read_struct(message.metadata, f"{path}.metadata"),
-        document_id=message.document_id,
-        ordinal=message.ordinal,
-        parent_id=message.parent_id,
-        embedding=array_of(message.embedding) if message.HasField("embedding") else None,
-        context_only=message.context_only,
-    )
-
-
-def _check_bytes(field: str, size: int, limit: int) -> None:
-    if size > limit:
-        raise TooLong(field, size, limit, unit="bytes")
-
-
-def _passage_id(field: str, value: str) -> str:
-    if not value:
-        raise EmptyField(field, f"is empty; 1..{MAX_ID_BYTES} bytes are allowed")
-    if len(value) > MAX_ID_BYTES or len(value.encode()) > MAX_ID_BYTES:
-        raise InvalidArgument(
-            field, f"has {len(value.encode())} bytes; 1..{MAX_ID_BYTES} are allowed"
-        )
-    if _CONTROL.search(value):
-        raise InvalidArgument(field, "has control characters")
-    return value
 
 
 def _share(message: rerank_pb2.RerankOptions, name: str, path: str) -> float | None:

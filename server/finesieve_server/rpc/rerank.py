@@ -30,10 +30,12 @@ class RerankService:
         candidates = requests.candidates(request.documents, self._limits)
         ranking = await self._reranker.rank(request.query, candidates, options, call)
         return rerank_pb2.RerankResponse(
-            results=answers.reranked(
-                ranking.results[: request.top_n or None],
-                request.documents,
-                return_documents=request.return_documents,
+            results=await answers.Room().collect(
+                answers.reranked(
+                    ranking.results[: request.top_n or None],
+                    request.documents,
+                    return_documents=request.return_documents,
+                )
             ),
             model=ranking.model,
             partial=ranking.partial,

@@ -1,8 +1,7 @@
 """RetrievalService: collections, their passages, and the first stage alone."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from itertools import accumulate
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 
 from finesieve.v1 import passages_pb2, retrieval_pb2
 from finesieve_server.errors import InvalidArgument
@@ -11,7 +10,9 @@ from finesieve_server.rpc import answers, requests
 from finesieve_server.rpc.filters import read_filter
 from finesieve_server.rpc.loading import Loading
 from finesieve_server.rpc.pages import Listing
+from finesieve_server.rpc.passages import read_ids, read_passages
 from finesieve_server.rpc.streams import answered
+from finesieve_server.rpc.turns import Turns
 from finesieve_server.rpc.visit import Visit
 from finesieve_server.search.call import Call
 from finesieve_server.search.collections import Collections
@@ -82,7 +83,7 @@ class RetrievalService:
         self, request: retrieval_pb2.UpsertPassagesRequest, call: Call
     ) -> retrieval_pb2.UpsertPassagesResponse:
         collection = requests.collection_name(request.collection)
-        passages = requests.passages(request.passages, self._limits)
+        passages = await Turns().collect(read_passages(request.passages, self._limits))
         upserted = await self._ingester.upsert(collection, passages, call)
         return retrieval_pb2.UpsertPassagesResponse(
             inserted=upserted.inserted, updated=upserted.updated
@@ -101,7 +102,7 @@ class RetrievalService:
         if bool(request.ids) == request.HasField("filter"):
             raise InvalidArgument("ids", "and filter: exactly one of them is needed")
         if request.ids:
-            ids = requests.passage_ids(request.ids, self._limits.max_passages)
+            ids = read_ids(request.ids, self._limits.max_passages)
             deleted = await collection.delete(ids)
         else:
             deleted = await collection.delete_where(read_filter(request.filter, self._limits))
@@ -111,12 +112,14 @@ class RetrievalService:
         self, request: retrieval_pb2.GetPassagesRequest, _call: Call
     ) -> retrieval_pb2.GetPassagesResponse:
         collection = self._catalog.get(requests.collection_name(request.collection))
-        ids = requests.passage_ids(request.ids, self._limits.max_passages)
+        ids = read_ids(request.ids, self._limits.max_passages)
         view = requests.view(request.view)
         passages = await collection.get(ids, view)
         found = {passage.id for passage in passages}
         return retrieval_pb2.GetPassagesResponse(
-            passages=[answers.passage(passage, view) for passage in passages],
+            passages=await answers.Room().collect(
+                answers.passage(passage, view) for passage in passages
+            ),
             missing_ids=[each for each in ids if each not in found],
         )
 
@@ -141,7 +144,8 @@ class RetrievalService:
             read_filter(request.filter, self._limits) if request.HasField("filter") else None,
             view,
         )
-        page = _within_a_page([answers.passage(passage, view) for passage in passages])
+        messages = (answers.passage(passage, view) for passage in passages)
+        page = await Turns().collect(_within_a_page(messages))
         more = more or len(page) < len(passages)
         return retrieval_pb2.ListPassagesResponse(
             passages=page, next_page_token=listing.token(page[-1].id) if more else ""
@@ -156,7 +160,7 @@ class RetrievalService:
         queries = [requests.query(request, "query")]
         [hits] = await self._retriever.retrieve(collection, queries, options, call)
         return retrieval_pb2.RetrieveResponse(
-            hits=answers.retrieved(hits, options.view),
+            hits=await answers.Room().collect(answers.retrieved(hits, options.view)),
             timings=answers.timings(call.times, time.perf_counter() - started),
         )
 
@@ -169,12 +173,18 @@ class RetrievalService:
         requests.check_count("queries", request.queries, self._limits.max_queries)
         paths = [f"queries[{at}]" for at in range(len(request.queries))]
         queries = list(map(requests.query, request.queries, paths))
+        if options.filter is None:  # under one, nobody knows how few match
+            passages = self._catalog.get(collection).info().passage_count
+            answers.check_hits(len(queries) * min(options.top_k, passages))
         results = await self._retriever.retrieve(
             collection, queries, options, call, paths=[f"{path}." for path in paths]
         )
+        room = answers.Room()
         return retrieval_pb2.BatchRetrieveResponse(
             results=[
-                retrieval_pb2.HitList(hits=answers.retrieved(hits, options.view))
+                retrieval_pb2.HitList(
+                    hits=await room.collect(answers.retrieved(hits, options.view))
+                )
                 for hits in results
             ],
             timings=answers.timings(call.times, time.perf_counter() - started),
@@ -197,8 +207,11 @@ class RetrievalService:
         return min(asked or DEFAULT_PAGE_SIZE, self._limits.max_page_size)
 
 
-def _within_a_page(passages: list[passages_pb2.Passage]) -> list[passages_pb2.Passage]:
-    """Return the first passages that fit into a page, at least one: metadata grows on the wire."""
-    sizes = accumulate(passage.ByteSize() for passage in passages)
-    fitting = sum(size <= MAX_PAGE_BYTES for size in sizes)
-    return passages[: max(1, fitting)]
+def _within_a_page(passages: Iterable[passages_pb2.Passage]) -> Iterator[passages_pb2.Passage]:
+    """Yield the first passages that fit into a page, at least one: metadata grows on the wire."""
+    size = 0
+    for already, passage in enumerate(passages):
+        size += passage.ByteSize()
+        if already and size > MAX_PAGE_BYTES:
+            return
+        yield passage

@@ -29,7 +29,7 @@ class SearchService:
         query = self._query(request)
         result = await self._two_stage.search(query, call)
         return search_pb2.SearchResponse(
-            hits=answers.searched(result.hits, query.retrieval.view),
+            hits=await answers.Room().collect(answers.searched(result.hits, query.retrieval.view)),
             partial=result.partial,
             timings=answers.timings(call.times, time.perf_counter() - started),
             usage=answers.usage(result.usage),

@@ -17,6 +17,7 @@ from finesieve_server.errors import (
 )
 from finesieve_server.index.records import Distance, HnswOptions, View
 from finesieve_server.rpc import requests
+from finesieve_server.rpc.passages import read_passages
 from finesieve_server.search.embedder import Role
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.pairs import LongPassage
@@ -46,7 +47,7 @@ def test_a_passage_is_read_whole() -> None:
         context_only=True,
     )
 
-    [read] = requests.passages([message], LIMITS)
+    [read] = read_passages([message], LIMITS)
 
     assert (read.id, read.text, read.title) == ("p", "text", "title")
     assert read.metadata == {
@@ -64,7 +65,7 @@ def test_a_passage_is_read_whole() -> None:
 def test_a_passage_without_embedding_has_none_while_an_empty_one_has_no_values() -> None:
     empty = passage(embedding=passages_pb2.Embedding())
 
-    without, with_empty = requests.passages([passage(), empty], LIMITS)
+    without, with_empty = read_passages([passage(), empty], LIMITS)
 
     assert without.embedding is None
     assert with_empty.embedding is not None
@@ -73,12 +74,14 @@ def test_a_passage_without_embedding_has_none_while_an_empty_one_has_no_values()
 
 @pytest.mark.parametrize("id", ["x" * 256, "ü" * 128, "with space", "'; DROP TABLE x; --", "🙂"])
 def test_ids_of_any_printable_text_are_taken(id: str) -> None:
-    assert requests.passages([passage(id=id)], LIMITS)[0].id == id
+    [read] = read_passages([passage(id=id)], LIMITS)
+
+    assert read.id == id
 
 
 @pytest.mark.parametrize("id", ["", "x" * 257, "ü" * 129, "a\nb", "a\x00", "\x7f", "a\x85b"])
 def test_other_ids_are_refused_by_their_path(id: str) -> None:
-    error = refused(lambda: requests.passages([passage(), passage(id=id)], LIMITS))
+    error = refused(lambda: list(read_passages([passage(), passage(id=id)], LIMITS)))
 
     assert isinstance(error, InvalidArgument)
     assert error.field == "passages[1].id"
@@ -90,7 +93,7 @@ def test_metadata_that_json_has_no_word_for_is_refused_by_its_path(number: float
     metadata = struct_pb2.Struct()
     metadata.update({"a": {"b": [1, number]}})
 
-    error = refused(lambda: requests.passages([passage(metadata=metadata)], LIMITS))
+    error = refused(lambda: list(read_passages([passage(metadata=metadata)], LIMITS)))
 
     assert error.field == "passages[0].metadata.a.b[1]"
 
@@ -107,9 +110,9 @@ def nested(depth: int, kind: type) -> dict[str, Any]:
 def test_metadata_nests_32_levels_and_no_deeper(kind: type) -> None:
     deepest = nested(32, kind)
 
-    [read] = requests.passages([passage(metadata=deepest)], LIMITS)
+    [read] = read_passages([passage(metadata=deepest)], LIMITS)
     error = refused(
-        lambda: requests.passages([passage(), passage(metadata=nested(33, kind))], LIMITS)
+        lambda: list(read_passages([passage(), passage(metadata=nested(33, kind))], LIMITS))
     )
 
     assert read.metadata == deepest
@@ -131,7 +134,7 @@ def test_metadata_nests_32_levels_and_no_deeper(kind: type) -> None:
 def test_what_a_passage_carries_along_is_bounded(
     fields: dict[str, Any], field: str, limit: str
 ) -> None:
-    error = refused(lambda: requests.passages([passage(**fields)], LIMITS))
+    error = refused(lambda: list(read_passages([passage(**fields)], LIMITS)))
 
     assert isinstance(error, TooLong)
     assert error.field == field
@@ -141,9 +144,9 @@ def test_what_a_passage_carries_along_is_bounded(
 def test_lists_have_a_least_and_a_largest_size() -> None:
     limits = Limits(max_passages=2, max_documents=2)
 
-    assert isinstance(refused(lambda: requests.passages([], limits)), EmptyField)
+    assert isinstance(refused(lambda: read_passages([], limits)), EmptyField)
     assert isinstance(refused(lambda: requests.candidates([], limits)), EmptyField)
-    too_many = refused(lambda: requests.passages([passage()] * 3, limits))
+    too_many = refused(lambda: list(read_passages([passage()] * 3, limits)))
     assert isinstance(too_many, BatchTooLarge)
     assert too_many.metadata == {"limit": "2"}
 

@@ -8,6 +8,7 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf import json_format
+from structlog.testing import capture_logs
 
 from finesieve.v1 import passages_pb2, retrieval_pb2
 from finesieve_server.index.records import Passage, Upserted
@@ -398,6 +399,45 @@ async def test_a_bad_query_of_a_batch_is_refused_by_its_place_also_alone(
     assert outcome.fields == [f"queries[{before}].{field}"]
 
 
+async def test_a_batch_that_cannot_be_answered_is_refused_before_any_search(serve: Serve) -> None:
+    async with serve(max_request_bytes=16 * 1024 * 1024) as wire:
+        await create(wire, "docs")
+        for start in range(0, 400, 200):
+            await upsert(wire, [passage(number) for number in range(start, start + 200)])
+        queries = [retrieval_pb2.RetrievalQuery(embedding=vector(1))] * 1_000
+
+        async def ask(**fields: Any) -> Outcome:
+            request = retrieval_pb2.BatchRetrieveRequest(
+                collection="docs",
+                queries=queries,
+                **{"top_k": 1_000, **fields},
+            )
+            return await wire.call(SERVICE + "BatchRetrieve", request)
+
+        with capture_logs() as logs:
+            hopeless = await ask()
+            filtered = await ask(filter=even())
+            narrow = await ask(top_k=10)
+        lines = [line for line in logs if line["event"] == "call"]
+
+    assert hopeless.reason == filtered.reason == "ANSWER_TOO_LARGE"
+    assert [line["retrieve_us"] > 0 for line in lines] == [False, True, True]
+    assert narrow.ok
+
+
+async def test_more_asked_for_than_is_there_is_no_reason_to_refuse_a_batch(wire: Wire) -> None:
+    await upsert(wire, [passage(number) for number in range(3)])
+    request = retrieval_pb2.BatchRetrieveRequest(
+        collection="docs",
+        queries=[retrieval_pb2.RetrievalQuery(embedding=vector(1))] * 1_000,
+        top_k=1_000,
+    )
+
+    answer = await wire.ask(SERVICE + "BatchRetrieve", request, retrieval_pb2.BatchRetrieveResponse)
+
+    assert {len(result.hits) for result in answer.results} == {3}
+
+
 async def test_a_text_query_needs_a_model(wire: Wire) -> None:
     request = retrieval_pb2.RetrieveRequest(collection="docs", text="q")
 
@@ -508,3 +548,18 @@ async def test_a_batch_that_shares_an_id_waits_for_the_one_before() -> None:
 
     assert before == [["other"]]
     assert ingester.stored == [["other"], ["first"], ["second"]]
+
+
+async def test_a_batch_that_takes_long_to_read_is_not_overtaken() -> None:
+    ingester = SlowFirst()
+    ingester.first.set()
+    loading = loading_into(ingester)
+    long = batch_of("a", "first")
+    for number in range(LIMITS.max_passages - 1):
+        long.passages.add(id=str(number), text="first", metadata={"n": [1] * 5_000})
+
+    first = asyncio.create_task(loading.load(long))
+    second = asyncio.create_task(loading.load(batch_of("a", "second")))
+    await asyncio.gather(first, second)
+
+    assert [texts[0] for texts in ingester.stored] == ["first", "second"]
