@@ -189,6 +189,9 @@ def test_without_a_weight_the_models_own_counts(server: Server, target: str) -> 
         (["author.name != Ann Lee"], (field("author.name") != "Ann Lee").message),
         (["open=true"], (field("open") == True).message),  # noqa: E712
         (["a>1", "a<=5"], ((field("a") > 1) & (field("a") <= 5)).message),
+        (["module==shutil"], (field("module") == "shutil").message),
+        (["year == 2020"], (field("year") == 2020).message),
+        (['name="[x]"'], (field("name") == "[x]").message),
         (["url=a=b"], (field("url") == "a=b").message),
     ],
 )
@@ -261,14 +264,50 @@ def test_a_server_that_is_not_there_is_one_line_with_the_next_step() -> None:
     assert result.exit_code == 1
     assert result.stderr == (
         "finesieve: no server answers at 127.0.0.1:1; start one with `finesieve-server`, "
-        "or name another with --server HOST:PORT\n"
+        "or name another with --server HOST:PORT "
+        "(Failed to connect to remote host: Connection refused)\n"
     )
+
+
+def test_a_server_that_speaks_otherwise_is_told_from_one_that_is_not_there(target: str) -> None:
+    result = run(target, "models", "--tls")
+
+    assert result.exit_code == 1
+    assert "WRONG_VERSION_NUMBER" in result.stderr
+
+
+def test_a_server_whose_certificate_nobody_trusts_is_told_from_one_that_is_not_there() -> None:
+    pair = ((CERTIFICATES / "server.key").read_bytes(), (CERTIFICATES / "server.pem").read_bytes())
+
+    with ScriptedServer({}, grpc.ssl_server_credentials([pair])) as running:
+        result = run(running.target, "models", "--tls")
+
+    assert result.exit_code == 1
+    assert "CERTIFICATE_VERIFY_FAILED" in result.stderr
+
+
+@pytest.mark.parametrize("message", ["internal error", "internal error (request r1)"])
+def test_an_internal_error_names_its_request_once(message: str) -> None:
+    def fail(_: object, context: grpc.ServicerContext) -> ListModelsResponse:
+        refuse(
+            context,
+            grpc.StatusCode.INTERNAL,
+            message,
+            error_details_pb2.RequestInfo(request_id="r1"),
+        )
+
+    with ScriptedServer({"ListModels": fail}) as running:
+        result = run(running.target, "models")
+
+    assert result.stderr == "finesieve: internal error (request r1)\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("search", "what?", "--where", "year"), "write one such as year>=2020"),
+        (("search", "what?", "--where", "year"), "write one such as 'year>=2020'"),
+        (("search", "what?", "--where", 'tags=["a"]'), "is a list or an object"),
+        (("search", "what?", "--where", "author={x"), "is a list or an object"),
         (("search", "what?", "--cert", "client.pem"), "belong together"),
         (("rerank", "what?"), "there is nothing to order"),
         (("search",), "Missing argument"),
@@ -359,19 +398,41 @@ def test_texts_to_order_come_from_standard_input(server: Server, target: str) ->
 
 
 def test_a_text_that_could_not_be_scored_says_why(target: str) -> None:
-    result = run(target, "rerank", "what?", "one", "two")
+    result = run(target, "rerank", "what?", "one " * 100, "two " * 100)
 
     assert "not scored: is empty" in result.stdout
 
 
-def test_a_bad_line_of_texts_is_named(target: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b'{"text": ', "is not JSON"),
+        (b'{"id": "a"}', "has no text"),
+        (b'{"text": 5}', "text is a whole number; it must be a string"),
+        (b'{"text": "x", "title": ["y"]}', "title is a list; it must be a string"),
+        (b'{"text": "\\ud800"}', "has half a surrogate pair"),
+        (b"caf\xe9", "is not UTF-8 at byte 3"),
+    ],
+)
+def test_a_bad_line_of_texts_is_named(
+    target: str, tmp_path: Path, line: bytes, problem: str
+) -> None:
     file = tmp_path / "texts"
-    file.write_text('fine\n{"text": \n')
+    file.write_bytes(b"fine\n" + line + b"\n")
 
     result = run(target, "rerank", "what?", "-f", str(file))
 
     assert result.exit_code == 2
-    assert f"line 2 of {file}: is not JSON" in result.stderr
+    assert f"line 2 of {file}: {problem}" in result.stderr
+
+
+def test_an_id_of_a_text_may_be_a_number(server: Server, target: str, tmp_path: Path) -> None:
+    file = tmp_path / "texts"
+    file.write_bytes(b'\xef\xbb\xbf{"_id": 5, "text": "one"}\n{"text": "two"}\n')
+
+    run(target, "rerank", "what?", "-f", str(file))
+
+    assert [document.id for document in server.reranks[0].documents] == ["5", ""]
 
 
 def test_help_is_given_for_every_command(target: str) -> None:

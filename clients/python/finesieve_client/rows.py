@@ -9,7 +9,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -94,7 +94,7 @@ def read_rows(lines: Iterable[bytes]) -> Iterator[Row | BadRow]:
         if line.isspace():
             continue
         try:
-            row = _row(number, parse_object(line))
+            row = _row(number, line)
         except ValueError as error:
             yield BadRow(number, str(error))
             continue
@@ -108,9 +108,7 @@ def read_rows(lines: Iterable[bytes]) -> Iterator[Row | BadRow]:
 def parse_object(line: bytes) -> dict[str, Any]:
     """Return the JSON object on a line; raises ValueError saying what is wrong with it."""
     try:
-        value = json.loads(line.decode("utf-8-sig"), parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"is not UTF-8 at byte {error.start}") from error
+        value = json.loads(parse_text(line), parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise ValueError(f"is not JSON: {error.msg} at column {error.colno}") from error
     except RecursionError as error:
@@ -120,21 +118,23 @@ def parse_object(line: bytes) -> dict[str, Any]:
     return value
 
 
-def _row(number: int, values: dict[str, Any]) -> Row:
+def parse_text(line: bytes) -> str:
+    """Return a line as text; raises ValueError where it is none."""
+    try:
+        return line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8 at byte {error.start}") from error
+
+
+def parse_fields(line: bytes, required: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return a row's fields of a passage, and the names of the others; raises ValueError."""
+    values = parse_object(line)
     if "_id" in values:
         values.setdefault("id", values.pop("_id"))
     if type(values.get("id")) is int:
         values["id"] = str(values["id"])
     fields = {name: values[name] for name in KINDS if values.get(name) is not None}
-    _check_fields(fields)
-    made = _passage(fields)
-    if made.ByteSize() > MAX_PASSAGE_BYTES:
-        raise ValueError(f"has {made.ByteSize():,} bytes; one request holds {MAX_PASSAGE_BYTES:,}")
-    return Row(number, made, tuple(name for name in values if name not in KINDS))
-
-
-def _check_fields(fields: Mapping[str, Any]) -> None:
-    for name in ("id", "text"):
+    for name in required:
         if name not in fields:
             raise ValueError(f"has no {name}")
     for name, value in fields.items():
@@ -142,10 +142,25 @@ def _check_fields(fields: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"{name} is {_json_name(value)}; it must be {_json_name(KINDS[name]())}"
             )
-    num_bytes = len(fields["id"].encode("utf-8", "replace"))
+        if isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value):
+            raise ValueError("has half a surrogate pair, which is no character")
+    return fields, tuple(name for name in values if name not in KINDS)
+
+
+def _row(number: int, line: bytes) -> Row:
+    fields, ignored = parse_fields(line, ("id", "text"))
+    _check_id(fields["id"])
+    made = _passage(fields)
+    if made.ByteSize() > MAX_PASSAGE_BYTES:
+        raise ValueError(f"has {made.ByteSize():,} bytes; one request holds {MAX_PASSAGE_BYTES:,}")
+    return Row(number, made, ignored)
+
+
+def _check_id(passage_id: str) -> None:
+    num_bytes = len(passage_id.encode())
     if not 1 <= num_bytes <= MAX_ID_BYTES:
         raise ValueError(f"id has {num_bytes} bytes; 1..{MAX_ID_BYTES} are allowed")
-    if CONTROL_CHARACTERS.search(fields["id"]):
+    if CONTROL_CHARACTERS.search(passage_id):
         raise ValueError("id has control characters")
 
 

@@ -26,7 +26,8 @@ Where = Annotated[
         "--where",
         "-w",
         metavar="CONDITION",
-        help="Condition on metadata, such as lang=en or year>=2020; all given must hold.",
+        help="Condition on metadata, such as 'lang=en' or 'year>=2020', quoted because the shell "
+        "reads > and < itself; all given must hold.",
     ),
 ]
 RetrieveK = Annotated[
@@ -51,13 +52,14 @@ Weight = Annotated[
 
 _COMPARISONS: Mapping[str, Callable[[Field, Any], Condition]] = {
     "=": Field.__eq__,
+    "==": Field.__eq__,
     "!=": Field.__ne__,
     ">": Field.__gt__,
     ">=": Field.__ge__,
     "<": Field.__lt__,
     "<=": Field.__le__,
 }
-_CONDITION = re.compile(r"\s*([^<>=!\s]+)\s*(<=|>=|!=|=|<|>)\s*(.*?)\s*", re.DOTALL)
+_CONDITION = re.compile(r"\s*([^<>=!\s]+)\s*(<=|>=|!=|==?|<|>)\s*(.*?)\s*", re.DOTALL)
 
 
 def only_collection(client: Client, name: str) -> str:
@@ -92,15 +94,19 @@ def second_stage(model: str, first_stage_weight: float | None) -> SecondStage:
 def _condition(text: str) -> Condition:
     parts = _CONDITION.fullmatch(text)
     if parts is None:
-        raise ValueError(f"--where {text!r} is no condition; write one such as year>=2020")
+        raise ValueError(f"--where {text!r} is no condition; write one such as 'year>=2020'")
     path, operator, literal = parts.groups()
     return _COMPARISONS[operator](field(path), _scalar(literal))
 
 
 def _scalar(literal: str) -> Any:
-    """Return a JSON number, string, true, false or null; anything else is a string as it stands."""
+    """Return a JSON number, string, true, false or null; other words are a string as they stand."""
+    if literal.startswith(("[", "{")):
+        raise ValueError(
+            f"--where compares with one value, and {literal!r} is a list or an object; "
+            "a text that begins so is written in double quotes"
+        )
     try:
-        value = json.loads(literal)
+        return json.loads(literal)
     except json.JSONDecodeError:
         return literal
-    return literal if isinstance(value, list | dict) else value

@@ -11,7 +11,7 @@ from finesieve_client.cli import query as ask
 from finesieve_client.cli.plain import plain
 from finesieve_client.cli.session import Session, with_session
 from finesieve_client.cli.terminal import milliseconds, one_line, out, plain_table, say, write_json
-from finesieve_client.rows import parse_object, read_lines
+from finesieve_client.rows import parse_fields, parse_text, read_lines
 
 
 @with_session
@@ -66,28 +66,25 @@ def rerank(
 def read_documents(source: str) -> Iterator[Document]:
     """Yield one document per line that is not blank; raises ValueError naming a bad line."""
     for number, line in enumerate(read_lines(source), start=1):
-        if line.isspace():
-            continue
-        if not line.lstrip().startswith(b"{"):
-            yield Document(text=line.decode("utf-8", "replace").strip())
-            continue
         try:
-            row = parse_object(line)
-            yield Document(
-                id=row.get("_id", row.get("id")), title=row.get("title"), text=row["text"]
-            )
-        except (ValueError, TypeError, KeyError) as error:
+            text = parse_text(line).strip()
+            if text.startswith("{"):
+                fields, _ = parse_fields(line, ("text",))
+                yield Document(id=fields.get("id"), title=fields.get("title"), text=fields["text"])
+            elif text:
+                yield Document(text=text)
+        except ValueError as error:
             raise ValueError(f"line {number} of {source}: {error}") from error
 
 
 def described(result: RerankResult) -> Text:
     """Return a result's text in one line, and why it has no score where it has none."""
-    document = result.document
-    text = Text.assemble((one_line(document.title or document.id), "bold"), "  ")
-    text = text if document.title or document.id else Text()
+    document, text = result.document, Text()
+    if result.HasField("failure"):  # first, because the end of a line may be cut off
+        text.append(f"not scored: {one_line(result.failure.message)}  ", "red")
+    if heading := one_line(document.title or document.id):
+        text.append(heading, "bold").append("  ")
     text.append(one_line(document.text))
-    if result.HasField("failure"):
-        text.append(f"  not scored: {one_line(result.failure.message)}", "red")
     text.no_wrap = True
     text.overflow = "ellipsis"
     return text

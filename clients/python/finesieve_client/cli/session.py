@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 asked wrongly, 130 interrupted.
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -159,7 +160,7 @@ def advice(error: FinesieveError, server: str) -> str:
         case Unavailable() if not error.reason:
             return (
                 f"no server answers at {server}; start one with `finesieve-server`, "
-                "or name another with --server HOST:PORT"
+                f"or name another with --server HOST:PORT ({cause(error.message)})"
             )
         case Unavailable():
             return f"{error.message}; try again in a moment"
@@ -167,6 +168,11 @@ def advice(error: FinesieveError, server: str) -> str:
             return f"{error.message}; --timeout SECONDS gives more time"
         case NotFound() if error.reason == "COLLECTION_NOT_FOUND":
             return f"{error.message}; `finesieve collections list` shows what there is"
-        case Internal():
+        case Internal() if error.request_id not in error.message:
             return f"{error.message} (request {error.request_id})"
     return error.message
+
+
+def cause(message: str) -> str:
+    """Return the end of what gRPC says of a connection that failed, after all it went through."""
+    return re.split(r"last error: |ipv[46]:\S+: ", message)[-1].rstrip(".) ")
