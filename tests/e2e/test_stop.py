@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import pytest
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
@@ -191,7 +190,6 @@ def stream_rerank_for(name: str) -> rerank_pb2.StreamRerankRequest:
     return rerank_pb2.StreamRerankRequest(request_id=name, request=rerank_for(name))
 
 
-@pytest.mark.soak
 async def test_stopping_under_upserts_loses_none_and_stores_none_that_it_refused(
     start_server: StartServer, tmp_path: Path, repetitions: Choose
 ) -> None:
@@ -213,7 +211,6 @@ async def test_stopping_under_upserts_loses_none_and_stores_none_that_it_refused
         stored += 20 * load.answers.total()
 
 
-@pytest.mark.soak
 async def test_stopping_under_reranks_searches_and_streams_loses_none(
     start_server: StartServer, repetitions: Choose
 ) -> None:

@@ -176,7 +176,6 @@ def create_and_delete_until_killed(data_dir: Path, lines: int) -> list[str]:
     return told + process.communicate()[0].splitlines()
 
 
-@pytest.mark.soak
 async def test_collections_survive_kill_9_and_deleted_ones_stay_gone(
     tmp_path: Path, repetitions: Callable[[int, int], int]
 ) -> None:

@@ -22,7 +22,6 @@ from tests.server.index.writer_process import apply, embedding
 LONGEST_RUN_S = 0.6
 
 
-@pytest.mark.soak
 async def test_a_killed_server_has_lost_nothing_halved_nothing_and_revived_nothing(
     tmp_path: Path, repetitions: Callable[[int, int], int]
 ) -> None:

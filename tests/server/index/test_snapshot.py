@@ -127,7 +127,6 @@ def remove(path: Path, size: int, random: np.random.Generator) -> None:
 DAMAGES = (flip_a_bit, lose_a_page, truncate, remove)
 
 
-@pytest.mark.soak
 async def test_a_damaged_snapshot_is_noticed_and_made_again(
     saved: Path, tmp_path: Path, repetitions: Callable[[int, int], int], log: list[EventDict]
 ) -> None:
