@@ -1,6 +1,5 @@
 """SearchService: both stages in one call."""
 
-import secrets
 import time
 
 from finesieve.v1 import search_pb2
@@ -33,7 +32,6 @@ class SearchService:
             partial=result.partial,
             timings=answers.timings(call.times, time.perf_counter() - started),
             usage=answers.usage(result.usage),
-            search_id=secrets.token_hex(16),
             query_truncated=result.query_truncated,
         )
 

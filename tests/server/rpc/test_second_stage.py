@@ -196,7 +196,6 @@ async def test_both_stages_ranks_and_scores_are_told(serve: Serve) -> None:
     async with serve(two_stage=CannedSearch(result)) as wire:
         request = search_pb2.SearchRequest(collection="c", query="q")
         answer = await wire.ask(SEARCH, request, search_pb2.SearchResponse)
-        again = await wire.ask(SEARCH, request, search_pb2.SearchResponse)
 
     first, last = (each.hit for each in answer.hits)
     assert (first.rank, first.retrieval_rank, first.retrieval_score) == (1, 2, 0.5)
@@ -214,8 +213,7 @@ async def test_both_stages_ranks_and_scores_are_told(serve: Serve) -> None:
     assert answer.query_truncated
     assert (answer.usage.pairs, answer.usage.tokens, answer.usage.cached_pairs) == (2, 30, 1)
     assert answer.timings.total_us > 0
-    assert len(answer.search_id) == 32
-    assert answer.search_id != again.search_id
+    assert answer.search_id == ""  # nothing here takes feedback on it
 
 
 async def test_views_bring_back_as_much_as_they_say(serve: Serve) -> None:
