@@ -10,11 +10,8 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from finesieve_client import contract
-from finesieve_client.contract import Method
 
-METHODS: dict[str, Method[Any, Any]] = {
-    each.path: each for each in vars(contract).values() if isinstance(each, Method)
-}
+METHODS = {each.path: each for each in contract.METHODS}
 Answer = Callable[[Any, grpc.ServicerContext], Any]
 
 

@@ -23,7 +23,7 @@ from finesieve_client import (
     passage,
 )
 from finesieve_client.batches import BATCH_BYTES, BATCH_ROWS, batches
-from finesieve_client.ingestion import Outcome, ingest
+from finesieve_client.ingestion import Outcome, store_rows
 from finesieve_client.rows import BadRow, DamagedFile, Row
 from tests.client.scripted_server import ScriptedServer, field_violation, refuse, retry_after
 
@@ -77,7 +77,7 @@ class Store:
         total = Outcome()
         with ScriptedServer(answers) as server:
             async with AsyncClient(server.target) as client:
-                taken = ingest(
+                taken = store_rows(
                     client, collection, rows, stalled=lambda error: self.stalls.append(str(error))
                 )
                 async for outcome in taken:

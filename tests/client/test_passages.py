@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from finesieve_client import metadata_of, passage
-from finesieve_client.values import struct_message
+from finesieve_client.passages import struct_message
 
 
 def test_metadata_comes_back_as_it_went_in() -> None:

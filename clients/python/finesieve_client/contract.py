@@ -1,7 +1,7 @@
 """Name every method of the contract that this client speaks, and say which may be tried again."""
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
@@ -89,17 +89,8 @@ SEARCH = Method("SearchService", search_pb2.SearchRequest, search_pb2.SearchResp
 EMBED = Method("EmbeddingService", embedding_pb2.EmbedRequest, embedding_pb2.EmbedResponse)
 LIST_MODELS = Method("ModelService", models_pb2.ListModelsRequest, models_pb2.ListModelsResponse)
 
-REPEATABLE = (
-    GET_COLLECTION,
-    LIST_COLLECTIONS,
-    UPSERT_PASSAGES,
-    DELETE_PASSAGES,
-    GET_PASSAGES,
-    LIST_PASSAGES,
-    RETRIEVE,
-    BATCH_RETRIEVE,
-    RERANK,
-    SEARCH,
-    EMBED,
-    LIST_MODELS,
+# Whatever is a method above, so that none is forgotten.
+METHODS: tuple[Method[Any, Any], ...] = tuple(
+    each for each in tuple(globals().values()) if isinstance(each, Method)
 )
+REPEATABLE = tuple(method for method in METHODS if method.repeatable)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from finesieve.v1.passages_pb2 import FieldExists, FieldMatch, FieldRange, Filter, Filters
-from finesieve_client.values import value_message
+from finesieve_client.passages import value_message
 
 Scalar = str | float | bool | None
 Bound = str | float

@@ -64,7 +64,7 @@ class Outcome:
         return self.good + len(self.bad)
 
 
-async def ingest(
+async def store_rows(
     client: AsyncClient,
     collection: str,
     rows: Iterable[Row | BadRow],

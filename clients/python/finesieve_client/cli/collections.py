@@ -5,9 +5,8 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from finesieve_client.cli.plain import plain
 from finesieve_client.cli.session import Session, with_session
-from finesieve_client.cli.terminal import one_line, out, plain_table, say, write_json
+from finesieve_client.cli.terminal import one_line, out, plain, plain_table, say, write_json
 from finesieve_client.options import DistanceName
 
 app = typer.Typer(help="List, create, show and delete collections.", no_args_is_help=True)

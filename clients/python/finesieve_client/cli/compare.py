@@ -5,14 +5,13 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+import finesieve_client
 from finesieve.v1.results_pb2 import Hit
 from finesieve_client.cli import query as ask
-from finesieve_client.cli.hits import heading, moved_text, score_text, snippet
-from finesieve_client.cli.plain import plain
+from finesieve_client.cli.search import heading, moved_text, probability_text, snippet
 from finesieve_client.cli.session import Session, with_session
-from finesieve_client.cli.terminal import milliseconds, one_line, out, say, write_json
+from finesieve_client.cli.terminal import milliseconds, one_line, out, plain, say, write_json
 from finesieve_client.comparison import CANDIDATES, SHOWN, Comparison, moved
-from finesieve_client.comparison import compare as compare_stages
 
 BAR_WIDTH = 40
 STAGE_COLOURS = {"embed": "blue", "retrieve": "cyan", "rerank": "magenta", "other": "bright_black"}
@@ -29,10 +28,13 @@ def compare(
     model: ask.RerankModel = "",
     first_stage_weight: ask.Weight = None,
 ) -> None:
-    """Show the first stage's hits and the reranked ones side by side."""
+    """Show the first stage's hits and the reranked ones side by side.
+
+    The second order comes from both stages' scores; the probability is the cross-encoder's alone.
+    """
     condition = ask.condition_of(where)
     with session.client() as client:
-        comparison = compare_stages(
+        comparison = finesieve_client.compare(
             client,
             ask.only_collection(client, collection),
             query,
@@ -52,7 +54,7 @@ def compare(
 def draw(comparison: Comparison) -> RenderableType:
     """Return a comparison as a table with its summary and where the time went."""
     return Group(
-        Rule(Text(one_line(comparison.query), "bold"), align="left", style="dim"),
+        Rule(_asked(comparison), align="left", style="dim"),
         _table(comparison),
         Text(),
         _summary(comparison),
@@ -77,36 +79,37 @@ def as_values(comparison: Comparison) -> dict[str, object]:
     }
 
 
+def _asked(comparison: Comparison) -> Text:
+    return Text.assemble(
+        (one_line(comparison.query), "bold"), (f"  in {one_line(comparison.collection)}", "dim")
+    )
+
+
 def _table(comparison: Comparison) -> Table:
-    table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1), header_style="dim")
+    table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("", justify="right", style="dim")
-    table.add_column("first stage", ratio=1)
-    table.add_column("score", justify="right")
-    table.add_column("goes to", justify="right")
+    table.add_column("first stage: score → new place", ratio=1)
     table.add_column("│", style="dim")
-    table.add_column("both stages", ratio=1)
-    table.add_column("moved", justify="right")
-    table.add_column("prob.", justify="right")
+    table.add_column("both stages: probability, move", ratio=1)
     rows = zip(comparison.first_stage, comparison.second_stage, strict=True)
     for rank, (before, after) in enumerate(rows, start=1):
         new = comparison.is_new(after)
         lost = before.rank > comparison.top_n
+        score = (f"{before.retrieval_score:.3f} ", "dim")
+        place = (f"→ {before.rank}", "red" if lost else "dim")
+        second = Text(" ").join([probability_text(after), moved_text(after, new=new)])
         table.add_row(
             str(rank),
-            _passage(before, "dim" if lost else ""),
-            Text(f"{before.retrieval_score:.3f}", "dim"),
-            Text(f"→ {before.rank}", "red" if lost else "dim"),
+            _passage(before, "dim" if lost else "", Text.assemble(score, place)),
             "│\n│",
-            _passage(after, "bold green" if new else "bold"),
-            moved_text(after, new=new),
-            score_text(after),
+            _passage(after, "bold green" if new else "bold", second),
         )
     return table
 
 
-def _passage(hit: Hit, style: str) -> Text:
-    """Return title and text, one line each, cut at the column's end."""
-    lines = Text.assemble(heading(hit.passage, style), "\n", (snippet(hit), "dim"))
+def _passage(hit: Hit, style: str, numbers: Text) -> Text:
+    """Return the title and, below it, the numbers and the text, each cut at the column's end."""
+    lines = Text.assemble(heading(hit.passage, style), "\n", numbers, "  ", (snippet(hit), "dim"))
     lines.no_wrap = True
     lines.overflow = "ellipsis"
     return lines
@@ -118,7 +121,7 @@ def _summary(comparison: Comparison) -> Text:
     num_new = comparison.num_new
     summary = Text.assemble(
         (f"{len(comparison.hits)} candidates", "bold"),
-        f" from {comparison.collection}  ·  the best hit {first}  ·  ",
+        f"  ·  the best hit {first}  ·  ",
         (f"{num_new} new", "bold green" if num_new else "dim"),
         f" among the best {comparison.top_n}",
     )

@@ -13,9 +13,8 @@ from finesieve_client.async_client import AsyncClient
 from finesieve_client.beir import collection_name, read_folder
 from finesieve_client.cli import query as ask
 from finesieve_client.cli.ingest import Load, make_where_missing
-from finesieve_client.cli.progress import progress_bar
 from finesieve_client.cli.session import Session, with_session
-from finesieve_client.cli.terminal import out, plain_table, say, write_json
+from finesieve_client.cli.terminal import out, plain_table, progress_bar, say, write_json
 from finesieve_client.evaluation import (
     FIRST_STAGE,
     Evaluation,

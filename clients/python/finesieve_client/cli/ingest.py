@@ -7,12 +7,10 @@ from typing import Annotated
 import typer
 
 from finesieve_client.async_client import AsyncClient
-from finesieve_client.cli.progress import progress_bar
 from finesieve_client.cli.session import FAILED, Session, with_session
-from finesieve_client.cli.terminal import say, write_json
+from finesieve_client.cli.terminal import progress_bar, say, write_json
 from finesieve_client.errors import AlreadyExists, FinesieveError, NotFound
-from finesieve_client.ingestion import PATIENCE_S, Outcome
-from finesieve_client.ingestion import ingest as ingest_rows
+from finesieve_client.ingestion import PATIENCE_S, Outcome, store_rows
 from finesieve_client.rows import count_rows, read_lines, read_rows
 
 BAD_ROWS_SHOWN = 20
@@ -81,7 +79,7 @@ class Load:
         rows = read_rows(read_lines(self.source))
         with progress_bar() as progress:
             bar = progress.add_task(f"into {self.collection}", total=self._num_rows)
-            async for outcome in ingest_rows(
+            async for outcome in store_rows(
                 client, self.collection, rows, stalled=say_what_is_waited_for
             ):
                 for row in outcome.bad[: max(0, BAD_ROWS_SHOWN - len(self.total.bad))]:

@@ -2,9 +2,8 @@
 
 from rich.text import Text
 
-from finesieve_client.cli.plain import plain
 from finesieve_client.cli.session import Session, with_session
-from finesieve_client.cli.terminal import one_line, out, plain_table, write_json
+from finesieve_client.cli.terminal import one_line, out, plain, plain_table, write_json
 
 
 @with_session

@@ -8,9 +8,16 @@ from rich.text import Text
 
 from finesieve.v1.rerank_pb2 import Document, RerankResult
 from finesieve_client.cli import query as ask
-from finesieve_client.cli.plain import plain
 from finesieve_client.cli.session import Session, with_session
-from finesieve_client.cli.terminal import milliseconds, one_line, out, plain_table, say, write_json
+from finesieve_client.cli.terminal import (
+    milliseconds,
+    one_line,
+    out,
+    plain,
+    plain_table,
+    say,
+    write_json,
+)
 from finesieve_client.rows import parse_fields, parse_text, read_lines
 
 

@@ -1,4 +1,4 @@
-"""`finesieve search`: ask a collection, in two stages or one."""
+"""`finesieve search`: ask a collection, in two stages or one; how a hit looks."""
 
 from typing import Annotated
 
@@ -6,13 +6,13 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
+from finesieve.v1.passages_pb2 import Passage
 from finesieve.v1.results_pb2 import Hit
 from finesieve.v1.search_pb2 import SearchResponse
 from finesieve_client.cli import query as ask
-from finesieve_client.cli.hits import heading, moved_text, score_text, snippet
-from finesieve_client.cli.plain import plain
 from finesieve_client.cli.session import Session, with_session
-from finesieve_client.cli.terminal import milliseconds, out, say, write_json
+from finesieve_client.cli.terminal import milliseconds, one_line, out, plain, say, write_json
+from finesieve_client.comparison import moved
 
 
 @with_session
@@ -30,7 +30,10 @@ def search(
         bool, typer.Option("--exact", help="Compare with every passage, not by the graph.")
     ] = False,
 ) -> None:
-    """Search a collection: retrieve candidates, rerank them, show the best."""
+    """Search a collection: retrieve candidates, rerank them, show the best.
+
+    The order comes from both stages' scores; the probability is the cross-encoder's alone.
+    """
     condition = ask.condition_of(where)
     with session.client() as client:
         name = ask.only_collection(client, collection)
@@ -54,12 +57,17 @@ def search(
 
 def show(hit: Hit, *, reranked: bool) -> None:
     """Write one hit: its rank, title and score in a line, below it the words that matter."""
-    rank = Text(f"{hit.rank:>3}  ", "dim")
-    line = Text("  ").join([heading(hit.passage), score_text(hit)])
-    if reranked:
-        line.append("  ").append_text(moved_text(hit))
-    out().print(rank + line)
+    out().print(headline(hit, reranked=reranked))
     out().print(Padding(Text(snippet(hit), "dim"), (0, 0, 1, 5)))
+
+
+def headline(hit: Hit, *, reranked: bool) -> Text:
+    """Return a hit's rank and title, and the number that the last stage gave it, by its name."""
+    line = Text.assemble((f"{hit.rank:>3}  ", "dim"), heading(hit.passage), "  ")
+    if reranked:
+        line.append_text(probability_text(hit, label="probability "))
+        return line.append("  ").append_text(moved_text(hit))
+    return line.append(f"score {hit.retrieval_score:.3f}", "dim")
 
 
 def summary(answer: SearchResponse, collection: str) -> str:
@@ -70,3 +78,40 @@ def summary(answer: SearchResponse, collection: str) -> str:
     cut = "; the query was too long and was cut" if answer.query_truncated else ""
     took = milliseconds(answer.timings.total_us)
     return f"{counted} in {collection}, {took}{partial}{cut}"
+
+
+def heading(passage: Passage, style: str = "bold") -> Text:
+    """Return a passage's title, and its id where the title does not begin with that."""
+    title, passage_id = one_line(passage.title), one_line(passage.id)
+    if title.startswith(passage_id):
+        return Text(title, style)
+    return Text.assemble((title, style), (f"  {passage_id}" if title else passage_id, "dim"))
+
+
+def snippet(hit: Hit, characters: int = 300) -> str:
+    """Return the text around the chunk that won, else the text's beginning."""
+    text = hit.passage.text
+    start = hit.best_span.start if hit.HasField("best_span") else 0
+    cut = text[start : start + characters]
+    return one_line(("… " if start else "") + cut)
+
+
+def moved_text(hit: Hit, *, new: bool = False) -> Text:
+    """Return how many places reranking moved a hit, as an arrow and a number."""
+    places = moved(hit)
+    if new:
+        return Text(f"new ▲{places}", "bold green")
+    if places > 0:
+        return Text(f"▲{places}", "green")
+    if places < 0:
+        return Text(f"▼{-places}", "red")
+    return Text("=", "dim")
+
+
+def probability_text(hit: Hit, label: str = "") -> Text:
+    """Return the probability that the second stage gave, or why there is none."""
+    if hit.HasField("score"):
+        return Text.assemble((label, "dim"), (f"{hit.score.probability:.3f}", "cyan"))
+    if hit.HasField("failure"):
+        return Text(f"not scored: {one_line(hit.failure.message)}", "red")
+    return Text("not scored", "dim")
