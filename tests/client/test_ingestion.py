@@ -122,7 +122,7 @@ async def test_what_came_is_stored_while_the_producer_pauses() -> None:
     assert outcome == Outcome(inserted=2)
 
 
-async def test_what_the_producer_raises_ends_the_run_after_what_it_gave() -> None:
+async def test_what_came_before_the_producer_failed_is_stored() -> None:
     def producer() -> Iterator[Row]:
         yield from numbered(BATCH_ROWS + 1)
         raise DamagedFile("is damaged")
@@ -131,6 +131,8 @@ async def test_what_the_producer_raises_ends_the_run_after_what_it_gave() -> Non
 
     with pytest.raises(DamagedFile, match="is damaged"):
         await store.take(producer())
+
+    assert len(store.passages) == BATCH_ROWS + 1
 
 
 async def test_all_rows_are_stored_and_counted() -> None:

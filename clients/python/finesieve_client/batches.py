@@ -20,13 +20,14 @@ class Reader:
     """Rows on their way from a producer that may be slow, a few batches ahead."""
 
     def __init__(self, rows: Iterable[Row | BadRow]) -> None:
-        self._ready: Queue[Row | BadRow | Exception | None] = Queue(2 * BATCH_ROWS)
+        self._ready: Queue[Row | BadRow | None] = Queue(2 * BATCH_ROWS)
+        self._error: Exception | None = None
         self._closed = False
         # A daemon, because nothing can wake it from a pipe that stays silent.
         Thread(target=self._read, args=(rows,), daemon=True).start()
 
     def __iter__(self) -> Iterator[Row | BadRow | None]:
-        """Yield the rows, and None for each pause; raises what the producer raised."""
+        """Yield the rows, and None for each pause; `check` tells whether these were all."""
         while True:
             try:
                 ready = self._ready.get(timeout=PAUSE_S)
@@ -35,9 +36,12 @@ class Reader:
                 continue
             if ready is None:
                 return
-            if isinstance(ready, Exception):
-                raise ready
             yield ready
+
+    def check(self) -> None:
+        """Raise what the producer raised, if it did."""
+        if self._error is not None:
+            raise self._error
 
     def close(self) -> None:
         """Let the thread end with the row that it is at."""
@@ -51,8 +55,8 @@ class Reader:
                 self._ready.put(row)
                 if self._closed:
                     return
-        except Exception as error:  # noqa: BLE001  whoever iterates raises it
-            self._ready.put(error)
+        except Exception as error:  # noqa: BLE001  `check` raises it
+            self._error = error
         self._ready.put(None)
 
 

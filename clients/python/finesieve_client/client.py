@@ -40,7 +40,8 @@ class Client:
     Each method is the RPC of that name, takes its fields as keywords and returns its response
     message. Every method takes `timeout_s`; without it the client's own counts, which streams do
     not have. Calls that may be repeated are, up to four times, as the server's pushback allows.
-    Every failure is a `FinesieveError`; an argument that no message can hold is a ValueError.
+    Every failure is a `FinesieveError`; an argument that no message can hold is a ValueError, an
+    option that there is not, and a string where several are meant, a TypeError.
     """
 
     create_collection = answered(corpus.create_collection)

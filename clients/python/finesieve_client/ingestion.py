@@ -76,7 +76,7 @@ async def store_rows(
     Rows that the server refuses come back as bad rows with its reason; the others of their batch
     are stored. `rows` are read by another thread. `stalled` is told once what a server says that
     has to be waited for. Raises FinesieveError where going on is useless: what was yielded is
-    durable.
+    durable; and what `rows` raised, after what came before is stored.
     """
     described = await client.get_collection(collection)
     resuming = described.collection.passage_count > 0
@@ -97,6 +97,7 @@ async def store_rows(
                     yield task.result()
         for task in asyncio.as_completed(waiting):
             yield await task
+        reader.check()
     finally:
         reader.close()
         for task in waiting:

@@ -11,7 +11,7 @@ from finesieve_client.cli.session import FAILED, Session, with_session
 from finesieve_client.cli.terminal import progress_bar, say, write_json
 from finesieve_client.errors import AlreadyExists, FinesieveError, NotFound
 from finesieve_client.ingestion import PATIENCE_S, Outcome, store_rows
-from finesieve_client.rows import count_rows, read_lines, read_rows
+from finesieve_client.rows import DamagedFile, count_rows, read_lines, read_rows
 
 BAD_ROWS_SHOWN = 20
 
@@ -63,7 +63,7 @@ class Load:
         """Store the file, with a bar; says what is stored also where it ends too early."""
         try:
             asyncio.run(self._run(session, embedding_model))
-        except (KeyboardInterrupt, FinesieveError):
+        except (KeyboardInterrupt, FinesieveError, DamagedFile, OSError):
             if self.total.rows:
                 say(f"{self.summary()}; the same command goes on from there")
             raise
