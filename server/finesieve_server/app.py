@@ -146,11 +146,17 @@ def load_models(settings: Settings) -> list[BiEncoder | CrossEncoder]:
 
 
 def model_folders(setting: str) -> Sequence[Path]:
-    """Return the folders that --models means. Raises CannotStart."""
-    if setting == "none":
+    """Return the folders that --models means, "bundled" among them. Raises CannotStart."""
+    parts = [part.strip() for part in setting.split(",") if part.strip()]
+    if parts == ["none"]:
         return []
-    if setting != "bundled":
-        return [Path(part.strip()) for part in setting.split(",") if part.strip()]
+    folders: list[Path] = []
+    for part in parts:
+        folders += _bundled_folders() if part == "bundled" else [Path(part)]
+    return folders
+
+
+def _bundled_folders() -> list[Path]:
     package = Path(__file__).parent
     for home in (package / "models", package.parents[1] / "models"):
         folders = sorted(each.parent for each in home.glob("*/manifest.json"))

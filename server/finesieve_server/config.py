@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     models: str = Field(
         "bundled",
         description="Model folders, with commas between them; the first of its kind is the "
-        "default. 'bundled': those that come with finesieve. 'none': callers embed.",
+        "default. 'bundled' stands for those that come with finesieve; 'none': callers embed.",
     )
     threads: int = Field(
         0,

@@ -1,0 +1,77 @@
+"""What the composition root makes of its settings, and what refuses to start."""
+
+from pathlib import Path
+
+import pytest
+
+from finesieve_server.app import CannotStart, load_models, model_folders
+from finesieve_server.config import BadSettings, read_settings
+
+MODELS = Path(__file__).parents[2] / "models"
+BUNDLED = [MODELS / "all-minilm-l6-v2", MODELS / "minilm-l6-cross-encoder"]
+
+
+def test_the_bundled_models_stand_beside_others_in_the_order_named() -> None:
+    assert list(model_folders("bundled")) == BUNDLED
+    assert list(model_folders("mine, bundled")) == [Path("mine"), *BUNDLED]
+    assert list(model_folders("none")) == []
+
+
+def test_two_models_of_one_name_refuse_to_start() -> None:
+    with pytest.raises(CannotStart, match="must be unique"):
+        load_models(read_settings(["--models", f"bundled,{BUNDLED[0]}"]))
+
+
+def test_a_flag_goes_before_the_environment_and_that_before_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "finesieve.toml"
+    file.write_text("port = 1\nmax_calls = 2\nmax_texts = 3\n")
+    monkeypatch.setenv("FINESIEVE_PORT", "4")
+    monkeypatch.setenv("FINESIEVE_MAX_CALLS", "5")
+
+    settings = read_settings(["--config", str(file), "--port", "6"])
+
+    assert (settings.port, settings.max_calls, settings.max_texts) == (6, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--port", "x"], r"port: is 'x'"),
+        (["--port", "65536"], r"port: is '65536'.*65535"),
+        (["--max-batch-tokens", "1"], r"max_batch_tokens.*16"),
+        (["--config", "/nowhere.toml"], r"config: /nowhere.toml cannot be read"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_it_was_and_may_be(
+    arguments: list[str], problem: str
+) -> None:
+    with pytest.raises(BadSettings, match=problem):
+        read_settings(arguments)
+
+
+def test_an_unknown_key_of_the_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "finesieve.toml"
+    file.write_text("prot = 1\n")
+
+    with pytest.raises(BadSettings, match="prot"):
+        read_settings(["--config", str(file)])
+
+
+def test_a_misspelt_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FINESIEVE_PROT", "1")
+
+    with pytest.raises(BadSettings, match="FINESIEVE_PROT: no such setting"):
+        read_settings([])
+
+
+def test_variables_that_kubernetes_sets_for_a_service_are_not_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FINESIEVE_SERVICE_HOST", "10.0.0.1")
+    assert read_settings([]).port == 50051
+
+    monkeypatch.setenv("FINESIEVE_PORT", "tcp://10.0.0.1:50051")
+    with pytest.raises(BadSettings, match="enableServiceLinks"):
+        read_settings([])
