@@ -4,7 +4,7 @@ import math
 
 from google.protobuf import struct_pb2
 
-from finesieve_server.errors import InvalidArgument
+from finesieve_server.errors import InvalidArgument, TooLong
 from finesieve_server.index.records import JsonValue
 
 Scalar = str | float | bool | None
@@ -12,10 +12,12 @@ Scalar = str | float | bool | None
 # A level takes up to three of the 100 levels of messages that protobuf reads, and an answer nests
 # what it holds some levels deeper than the request did.
 MAX_DEPTH = 32
+# The index holds a field's path with each of its values: a long one many times over.
+MAX_PATH_CHARS = 256
 
 
 def read_struct(message: struct_pb2.Struct, path: str) -> dict[str, JsonValue]:
-    """Return the fields. Raises InvalidArgument naming `path` where they nest too deep."""
+    """Return the fields. Raises InvalidArgument naming `path` for too deep or too long paths."""
     return _fields(message, path, path, 1)
 
 
@@ -39,9 +41,14 @@ def scalar(message: struct_pb2.Value, path: str) -> Scalar:
 
 def _fields(message: struct_pb2.Struct, root: str, path: str, depth: int) -> dict[str, JsonValue]:
     _check_depth(root, depth)
-    return {
-        key: _value(value, root, f"{path}.{key}", depth) for key, value in message.fields.items()
-    }
+    fields = {}
+    for key, value in message.fields.items():
+        inner = f"{path}.{key}"
+        length = len(inner) - len(root) - 1
+        if length > MAX_PATH_CHARS:
+            raise TooLong(root, length, MAX_PATH_CHARS, unit="characters in the path of a field")
+        fields[key] = _value(value, root, inner, depth)
+    return fields
 
 
 def _value(message: struct_pb2.Value, root: str, path: str, depth: int) -> JsonValue:

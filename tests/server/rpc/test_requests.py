@@ -121,6 +121,14 @@ def test_metadata_nests_32_levels_and_no_deeper(kind: type) -> None:
     assert "32" in error.message
 
 
+def test_the_path_of_a_field_has_up_to_256_characters() -> None:
+    metadata = {"k" * 128: {"l" * 127: 1.0}, "m" * 256: 2.0}
+
+    [read] = read_passages([passage(metadata=metadata)], LIMITS)
+
+    assert read.metadata == metadata
+
+
 @pytest.mark.parametrize(
     ("fields", "field", "limit"),
     [
@@ -129,6 +137,8 @@ def test_metadata_nests_32_levels_and_no_deeper(kind: type) -> None:
         ({"parent_id": "x" * 5_000_000}, "passages[0].parent_id", "256"),
         ({"metadata": {"k": "x" * 65_536}}, "passages[0].metadata", "65536"),
         ({"metadata": {"k": [None] * 20_000}}, "passages[0].metadata", "65536"),
+        ({"metadata": {"k" * 257: 1}}, "passages[0].metadata", "256"),
+        ({"metadata": {"k" * 128: {"k" * 128: 1}}}, "passages[0].metadata", "256"),
     ],
 )
 def test_what_a_passage_carries_along_is_bounded(
