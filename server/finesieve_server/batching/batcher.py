@@ -7,8 +7,10 @@ thread, and the way back to each caller.
 import asyncio
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +22,6 @@ from finesieve_server.batching.plan import Batch, BatchLimits, Job, Priority, Wa
 from finesieve_server.errors import (
     DeadlineExceeded,
     DeadlineTooShort,
-    FinesieveError,
     ModelFailure,
     Overloaded,
 )
@@ -137,15 +138,10 @@ class Batcher:
         A partial work is answered by its deadline with what there is.
         Cancelling takes what has not started out of the queue.
         """
-        if not work.items:
-            return Done((), 0.0)
-        job = Job(
-            work.model,
-            [len(item) for item in work.items],
-            work.deadline,
-            work.priority,
-            work.partial,
-        )
+        lengths = self._in_time(work)
+        if not lengths:
+            return Done((None,) * len(work.items), 0.0)
+        job = Job(work.model, lengths, work.deadline, work.priority, work.partial)
         caller = self._admit(job, work)
         try:
             async with asyncio.timeout(work.deadline - self._clock()):
@@ -155,26 +151,46 @@ class Batcher:
                 raise DeadlineExceeded("the deadline passed while the work waited") from None
         finally:
             self._leave(job)
-        started = caller.first_started or self._clock()
-        return Done(tuple(caller.rows), started - caller.arrived)
+        started = caller.first_started
+        queue_s = (self._clock() if started is None else started) - caller.arrived
+        return Done(tuple(caller.rows), queue_s)
+
+    def _in_time(self, work: Work) -> list[int]:
+        """Return the lengths of the items that an idle device could do by the deadline.
+
+        Raises DeadlineTooShort where these are not all, and all are wanted.
+        """
+        left_s = work.deadline - self._clock()
+        lengths = [len(item) for item in work.items]
+        done_s = list(accumulate(map(self._costs[work.model].least_row_s, lengths)))
+        in_time = bisect_right(done_s, left_s)
+        if in_time < len(lengths) and not work.partial:
+            raise DeadlineTooShort(done_s[-1], left_s)
+        return lengths[:in_time]
 
     def _admit(self, job: Job, work: Work) -> _Caller:
         now = self._clock()
         with self._changed:
-            if self._waiting.tokens >= self._room(work.priority):
-                raise Overloaded("the queue is full", retry_after_s=self._waiting.work_s / 2)
+            waiting = self._waiting.tokens
+            if waiting and waiting + sum(job.lengths) > self._room(work.priority):
+                raise Overloaded(
+                    f"the queue is full: {waiting} tokens wait",
+                    retry_after_s=self._waiting.work_s(now) / 2,
+                )
             self._waiting.add(job, now)
-            try:
-                self._check_in_time(job, now)
-            except FinesieveError:
+            late_s = now + self._waiting.ahead_s(job, now) + job.waiting_s - job.deadline
+            if waiting and late_s > 0 and not job.partial:
                 self._waiting.remove(job)
-                raise
+                raise Overloaded(
+                    f"with what goes before, this would be {late_s:.1f} s late",
+                    retry_after_s=late_s,
+                )
             caller = _Caller(
                 work,
                 rows=[None] * len(work.items),
                 finished=self._loop.create_future(),
                 arrived=now,
-                unanswered=len(work.items),
+                unanswered=len(job.lengths),
             )
             self._callers[job] = caller
             self._metrics.waiting_tokens.set(self._waiting.tokens)
@@ -182,22 +198,12 @@ class Batcher:
         return caller
 
     def _room(self, priority: Priority) -> int:
-        """Return how many tokens may wait before such work is refused: bulk leaves half free."""
+        """Return how many tokens may wait, of such work as well: bulk leaves half free.
+
+        Work of any size is taken where nothing waits.
+        """
         bulk = priority is Priority.BULK
         return self._max_waiting_tokens // 2 if bulk else self._max_waiting_tokens
-
-    def _check_in_time(self, job: Job, now: float) -> None:
-        left_s = job.deadline - now
-        if job.partial:
-            return
-        if job.least_s > left_s:
-            raise DeadlineTooShort(job.least_s, left_s)
-        ahead_s = self._waiting.ahead_s(job, now)
-        if ahead_s and ahead_s + job.waiting_s > left_s:
-            raise Overloaded(
-                f"{ahead_s:.1f} s of work go before this, the deadline leaves {left_s:.1f} s",
-                retry_after_s=ahead_s + job.waiting_s - left_s,
-            )
 
     def _leave(self, job: Job) -> None:
         with self._changed:

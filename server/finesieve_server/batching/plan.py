@@ -5,8 +5,8 @@ The rule, whole:
 1. Work that can no longer be finished in time is given up before it costs anything.
 2. The job that is due first leads. A job is due at its deadline, or sooner: after some times as
    long as it takes alone, so that everyone waits in proportion to what they ask for, and a query's
-   embedding does not queue behind a thousand pairs. Bulk work is due later. But a job with no more
-   time left than it needs goes before all that have.
+   embedding does not queue behind a thousand pairs. Bulk work is due later. But a job that is all
+   or nothing, with no more time left than it needs, goes before all that have.
 3. Its longest item starts the batch, and the nearest lengths of any job of that model join, each
    as long as its padding costs less than a batch of its own would.
 4. A job that may be answered in part, and may not be done in time, gives its items in its own
@@ -116,10 +116,9 @@ class WaitingWork:
         self._arrivals = count()
         self.tokens = 0
 
-    @property
-    def work_s(self) -> float:
+    def work_s(self, now: float) -> float:
         """Seconds that the waiting work is predicted to take."""
-        return sum(job.waiting_s for job in self._jobs)
+        return sum(_takes_s(job, now) for job in self._jobs)
 
     def add(self, job: Job, now: float) -> None:
         cost = self._costs[job.model]
@@ -144,7 +143,9 @@ class WaitingWork:
         """Seconds that the others' work takes that goes before this job's."""
         turn = _turn(job, now)
         return sum(
-            each.waiting_s for each in self._jobs if each is not job and _turn(each, now) <= turn
+            _takes_s(each, now)
+            for each in self._jobs
+            if each is not job and _turn(each, now) <= turn
         )
 
     def remove(self, job: Job) -> None:
@@ -263,11 +264,19 @@ class _Growing:
 
 
 def _turn(job: Job, now: float) -> tuple[bool, float]:
-    """Return what jobs are sorted by: whose last moment has come goes first."""
-    bulk = job.priority is Priority.BULK
-    if not bulk and now + _LAST_MOMENT * job.waiting_s >= job.deadline:
+    """Return what jobs are sorted by: whose last moment has come goes first.
+
+    Bulk work can wait and partial work can be answered short, so neither has a last moment.
+    """
+    can_wait = job.partial or job.priority is Priority.BULK
+    if not can_wait and now + _LAST_MOMENT * job.waiting_s >= job.deadline:
         return False, job.deadline
     return True, job.due
+
+
+def _takes_s(job: Job, now: float) -> float:
+    """Return the seconds that a job will take of the device: a partial one ends at its deadline."""
+    return min(job.waiting_s, max(0.0, job.deadline - now)) if job.partial else job.waiting_s
 
 
 def _hurried(in_turn: Sequence[Job], now: float) -> set[Job]:
@@ -275,7 +284,7 @@ def _hurried(in_turn: Sequence[Job], now: float) -> set[Job]:
     hurried = set()
     work_s = 0.0
     for job in in_turn:
-        work_s += job.waiting_s
+        work_s += _takes_s(job, now)
         if job.partial and now + _SAFE * work_s > job.deadline:
             hurried.add(job)
     return hurried

@@ -178,6 +178,15 @@ async def test_a_deadline_that_an_idle_device_could_not_keep_is_refused_at_once(
     assert model.batches == []
 
 
+async def test_partial_work_that_not_even_an_idle_device_could_do_does_not_queue(
+    batcher: Batcher, model: Lengths
+) -> None:
+    done = await batcher.run(work(*[4000] * 50_000, seconds=1e-3, partial=True))
+
+    assert len(done.rows) == 50_000
+    assert sum(row is None for row in done.rows) > 49_000
+
+
 async def test_a_full_queue_refuses_with_a_time_to_come_back(
     batcher: Batcher, model: Lengths
 ) -> None:
@@ -201,7 +210,7 @@ async def test_bulk_work_leaves_half_the_queue_to_interactive_work(
     model.hold()
     running = asyncio.create_task(batcher.run(work(50)))
     await model.wait_until_running()
-    bulk = replace(work(*[1000] * 6), priority=Priority.BULK)
+    bulk = replace(work(*[1000] * 3), priority=Priority.BULK)
     waiting = asyncio.create_task(batcher.run(bulk))
     await asyncio.sleep(0)
 

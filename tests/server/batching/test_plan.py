@@ -196,7 +196,7 @@ def test_only_what_is_due_before_a_job_counts_against_it() -> None:
 
     assert work.ahead_s(patient, now=0.0) == pytest.approx(1.0)
     assert work.ahead_s(bulk, now=0.0) == pytest.approx(6.0)
-    assert work.work_s == pytest.approx(506.0)
+    assert work.work_s(now=0.0) == pytest.approx(506.0)
 
 
 def test_a_small_job_does_not_queue_behind_a_large_one_with_the_same_deadline() -> None:
@@ -220,6 +220,19 @@ def test_a_job_at_its_last_moment_goes_before_all_that_have_time() -> None:
 
     assert first is not None
     assert first.items[0].job is tight
+
+
+def test_a_partial_job_larger_than_its_time_neither_leads_nor_counts_for_more_than_that() -> None:
+    partial = job(*[10] * 4000, deadline=800.0, partial=True)
+    query = job(30, deadline=500.0)
+    work = waiting(partial, query)
+
+    first = work.take_batch(0.0)
+
+    assert first is not None
+    assert lengths(first) == [30]
+    assert work.ahead_s(job(30, deadline=5000.0), now=0.0) == 0.0
+    assert work.work_s(now=0.0) == pytest.approx(800.0)
 
 
 def test_bulk_work_has_no_last_moment() -> None:
