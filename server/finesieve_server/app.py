@@ -224,18 +224,18 @@ def _serve_metrics(settings: Settings, metrics: Metrics) -> int | None:
 
 
 def _stop_on_signals() -> asyncio.Event:
-    """Return what SIGTERM, Ctrl-C, or the death of a thread of ours sets."""
+    """Return what SIGTERM or Ctrl-C sets; and let the death of a thread of ours end the process."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
-    def stop_on_dead_thread(dead: threading.ExceptHookArgs) -> None:
-        # A server whose device thread died would only look alive.
+    def end_on_dead_thread(dead: threading.ExceptHookArgs) -> None:
+        # A server whose device thread died would only look alive. Nothing acknowledged is lost.
         _log.error("thread died", thread=dead.thread and dead.thread.name, exc_info=dead.exc_value)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(1)
 
-    threading.excepthook = stop_on_dead_thread
+    threading.excepthook = end_on_dead_thread
     return stop
 
 

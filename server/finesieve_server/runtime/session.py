@@ -9,9 +9,19 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from finesieve_server.errors import ModelFailure
+from finesieve_server.runtime.artifact import BadArtifact
 from finesieve_server.runtime.tokenizer import Framed
 
 CPU = "CPUExecutionProvider"
+_LOAD_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
 _RUN_ERRORS = (
     ort_errors.Fail,
     ort_errors.RuntimeException,
@@ -26,6 +36,7 @@ class Session:
     """One model on one device.
 
     A batch is padded to its longest member: its cost grows with len(batch) * longest.
+    Raises BadArtifact where onnxruntime cannot load the graph.
     """
 
     def __init__(
@@ -37,7 +48,12 @@ class Session:
         # Spinning threads would take the cores from tokenizing and from the other model.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        self._session = ort.InferenceSession(str(model_path), options, providers=list(providers))
+        try:
+            self._session = ort.InferenceSession(model_path, options, providers=list(providers))
+        except _LOAD_ERRORS as error:
+            raise BadArtifact(
+                model_path.parent, f"onnxruntime cannot load {model_path.name}: {error}"
+            ) from error
         self._inputs = {each.name for each in self._session.get_inputs()}
         self._pad_id = pad_id
         self.provider: str = self._session.get_providers()[0]

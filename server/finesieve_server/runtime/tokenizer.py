@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer as TokenizerCore
 
+from finesieve_server.runtime.artifact import BadArtifact
+
 TokenIds = NDArray[np.int32]
 
 # Callers' threads run side by side already: a pool inside each would fight the model for cores.
@@ -55,10 +57,16 @@ class Template:
 
 
 class Tokenizer:
-    """A tokenizer.json, with special tokens in a text read as plain text."""
+    """A tokenizer.json, with special tokens in a text read as plain text.
+
+    Raises BadArtifact where the file cannot be read as one.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._core = TokenizerCore.from_file(str(path))
+        try:
+            self._core = TokenizerCore.from_file(str(path))
+        except Exception as error:  # the library raises nothing narrower
+            raise BadArtifact(path.parent, f"{path.name} cannot be read: {error}") from error
         self._core.no_truncation()
         self._core.no_padding()
         self.single = self._learn_template(pair=False)

@@ -6,6 +6,7 @@ import pytest
 from tokenizers import Tokenizer as TokenizerCore
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
+from finesieve_server.runtime.artifact import BadArtifact
 from finesieve_server.runtime.tokenizer import Tokenizer
 
 WORDS = ["what", "is", "a", "sieve", "first", "second", "##s", "[", "]", "cl", "sep", "##cls", "<"]
@@ -83,6 +84,14 @@ def test_special_tokens_in_a_text_are_plain_text(
 
     assert not special & set(ids.tolist())
     assert len(ids) > 2
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "not JSON", '{"model": {"type": "X"}}'])
+def test_a_file_that_is_no_tokenizer_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(content)
+
+    with pytest.raises(BadArtifact, match=r"tokenizer\.json cannot be read"):
+        Tokenizer(tmp_path / "tokenizer.json")
 
 
 def test_offsets_count_characters_not_bytes(tmp_path: Path) -> None:
