@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from finesieve_export.errors import ExportError
@@ -58,30 +59,30 @@ def convert(
     precision: Annotated[
         PrecisionOption, typer.Option(help="int8 for CPUs, fp16 for GPUs.")
     ] = PrecisionOption.INT8,
-    name: Annotated[str, typer.Option(help="The name callers use. [default: the model's]")] = "",
+    name: Annotated[str, typer.Option(help="The name callers use. (default: the model's)")] = "",
     revision: Annotated[
         str | None, typer.Option(help="A hub model's branch, tag or commit.")
     ] = None,
     license: Annotated[
-        str | None, typer.Option(help="Its licence. [default: from its README.md]")
+        str | None, typer.Option(help="Its licence. (default: from its README.md)")
     ] = None,
     source: Annotated[
-        str | None, typer.Option(help="Where it came from. [default: --model]")
+        str | None, typer.Option(help="Where it came from. (default: --model)")
     ] = None,
     source_revision: Annotated[
         str | None,
-        typer.Option(help="Which version that was. [default: the commit, or the weights' digest]"),
+        typer.Option(help="Which version that was. (default: the commit, or the weights' digest)"),
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(min=8, help="The window in tokens. [default: from its files]")
+        int | None, typer.Option(min=8, help="The window in tokens. (default: from its files)")
     ] = None,
     pooling: Annotated[
         PoolingOption | None,
-        typer.Option(help="Bi-encoders: how tokens become an embedding. [default: from its files]"),
+        typer.Option(help="Bi-encoders: how tokens become an embedding. (default: from its files)"),
     ] = None,
     normalize: Annotated[
         bool | None,
-        typer.Option(help="Bi-encoders: scale embeddings to length 1. [default: from its files]"),
+        typer.Option(help="Bi-encoders: scale embeddings to length 1. (default: from its files)"),
     ] = None,
     query_prefix: Annotated[
         str | None, typer.Option(help="Bi-encoders: put before a query, 'query: ' for instance.")
@@ -159,12 +160,12 @@ def verify(
     """Re-check a model folder on this machine: digests, graph, same scores in company."""
     from finesieve_export.verify import verify as run_verify
 
-    table = Table("check", "", "seen", title=str(folder), title_justify="left")
+    table = Table("check", "", "seen", title=escape(str(folder)), title_justify="left")
     failed = False
     for check in run_verify(folder, companies=companies, threads=threads):
         failed |= not check.passed
         mark = "[green]ok[/]" if check.passed else "[red]FAILED[/]"
-        table.add_row(check.name, mark, check.seen)
+        table.add_row(check.name, mark, escape(check.seen))
     console.print(table)
     raise typer.Exit(code=failed)
 
@@ -173,11 +174,11 @@ def verify(
 def invariance(
     model: Annotated[Path, typer.Argument(help="Any encoder: model.onnx, or a folder with one.")],
     tokenizer: Annotated[
-        Path | None, typer.Option(help="Its tokenizer.json. [default: beside the model]")
+        Path | None, typer.Option(help="Its tokenizer.json. (default: beside the model)")
     ] = None,
     pairs: Annotated[
         bool | None,
-        typer.Option(help="Does it read pairs or single texts? [default: pairs, if it has logits]"),
+        typer.Option(help="Does it read pairs or single texts? (default: pairs, if it has logits)"),
     ] = None,
     max_tokens: Annotated[
         int, typer.Option(min=8, help="Longest input in tokens; a manifest's window may be less.")
@@ -210,8 +211,8 @@ def _print_manifest(manifest: Manifest, out: Path) -> None:
     report = manifest.parity
     size = sum(each.bytes for each in manifest.files.values()) / 1e6
     console.print(
-        f"[bold]{manifest.name}[/] ({manifest.kind}, {manifest.precision}, {size:.1f} MB) "
-        f"is in {out}"
+        f"[bold]{escape(manifest.name)}[/] ({manifest.kind}, {manifest.precision}, {size:.1f} MB) "
+        f"is in {escape(str(out))}"
     )
     console.print(
         f"against its source: score error at most {report['largest_error']:.2g}, "
@@ -219,7 +220,7 @@ def _print_manifest(manifest: Manifest, out: Path) -> None:
         f"rank correlation {report['rank_correlation']:.4f}; "
         f"top-10 overlap {report['top_10_overlap']:.3f}"
     )
-    console.print(f"serve it: finesieve-server --models {out} …")
+    console.print(f"serve it: finesieve-server --models {escape(str(out))} …")
 
 
 def main() -> None:
@@ -227,7 +228,9 @@ def main() -> None:
     try:
         app()
     except (ExportError, BadArtifact) as error:
-        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        # An error quotes what it saw, brackets as well: those are no markup.
+        told = f"[red]error:[/] {escape(str(error))}"
+        Console(stderr=True).print(told, highlight=False, soft_wrap=True)
         raise SystemExit(1) from None
 
 

@@ -1,6 +1,7 @@
 """The commands, as typed."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,31 @@ def test_a_folder_without_a_manifest_is_refused(
 ) -> None:
     assert run(monkeypatch, "verify", str(tmp_path)) == 1
     assert "has no manifest.json" in capsys.readouterr().err
+
+
+def test_brackets_in_an_error_are_told_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run(monkeypatch, "verify", str(tmp_path / "[red]"))
+
+    assert "[red]: has no manifest.json" in capsys.readouterr().err
+
+
+def test_the_advice_for_missing_torch_names_the_extras(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "finesieve_export.convert", None)
+    source = ("--kind", "bi-encoder", "--model", "./absent")
+
+    code = run(monkeypatch, "convert", *source, "--out", str(tmp_path / "model"))
+
+    assert code == 1
+    assert "pip install 'finesieve[server,export]'" in capsys.readouterr().err
+
+
+def test_the_help_says_where_a_default_comes_from(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "convert", "--help")
+
+    assert "(default: the model's)" in " ".join(capsys.readouterr().out.split())
