@@ -1,6 +1,6 @@
 """Read what a source model's files say of it.
 
-Decides pooling, prefixes, window and activation from sentence-transformers' own configuration.
+Decides pooling, prefixes and window from sentence-transformers' own configuration.
 Loads no weights, and refuses weights and code that could run something: pickles, remote code.
 """
 
@@ -69,6 +69,7 @@ class Overrides:
     license: str | None = None
     source: str | None = None
     source_revision: str | None = None
+    activation: Activation | None = None
 
 
 def read_checkpoint(found: Found, kind: Kind, overrides: Overrides) -> Checkpoint:
@@ -89,7 +90,7 @@ def read_checkpoint(found: Found, kind: Kind, overrides: Overrides) -> Checkpoin
     )
     if kind == "bi-encoder":
         return _read_bi_encoder(checkpoint, overrides)
-    return _read_cross_encoder(checkpoint, config)
+    return _read_cross_encoder(checkpoint, config, overrides)
 
 
 def _read_bi_encoder(checkpoint: Checkpoint, overrides: Overrides) -> Checkpoint:
@@ -116,7 +117,9 @@ def _read_bi_encoder(checkpoint: Checkpoint, overrides: Overrides) -> Checkpoint
     )
 
 
-def _read_cross_encoder(checkpoint: Checkpoint, config: Mapping[str, Any]) -> Checkpoint:
+def _read_cross_encoder(
+    checkpoint: Checkpoint, config: Mapping[str, Any], overrides: Overrides
+) -> Checkpoint:
     labels = config.get("num_labels", len(config.get("id2label", {0: "", 1: ""})))
     if labels != 1:
         raise BadCheckpoint(
@@ -125,10 +128,9 @@ def _read_cross_encoder(checkpoint: Checkpoint, config: Mapping[str, Any]) -> Ch
         )
     if "LogitScore" in _read_modules(checkpoint.folder):
         raise BadCheckpoint(f"{checkpoint.folder} is a decoder; encoders can be converted so far")
-    settings = config.get("sentence_transformers") or {}
-    declared = settings.get("activation_fn") or config.get("sbert_ce_default_activation_function")
-    identity = str(declared or "").endswith("Identity")
-    return replace(checkpoint, activation="identity" if identity else "sigmoid")
+    # The declared activation is not read: models whose logits are unbounded declare Identity, as
+    # they are sorted by logits alone, and a clamped logit is no probability.
+    return replace(checkpoint, activation=overrides.activation or "sigmoid")
 
 
 def _refuse_unsafe(folder: Path, config: Mapping[str, Any]) -> None:

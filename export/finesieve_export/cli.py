@@ -47,6 +47,11 @@ class PoolingOption(StrEnum):
     LAST = "last"
 
 
+class ActivationOption(StrEnum):
+    SIGMOID = "sigmoid"
+    IDENTITY = "identity"
+
+
 Companies = Annotated[int, typer.Option(min=1, help="Random batches to score inputs in.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads that run the model.")]
 
@@ -90,6 +95,10 @@ def convert(
     passage_prefix: Annotated[
         str | None, typer.Option(help="Bi-encoders: put before a passage.")
     ] = None,
+    activation: Annotated[
+        ActivationOption,
+        typer.Option(help="Cross-encoders: logit to probability. identity: they are 0..1 already."),
+    ] = ActivationOption.SIGMOID,
     first_stage_weight: Annotated[
         float,
         typer.Option(min=0, max=1, help="Cross-encoders: the first stage's share in a blend."),
@@ -144,6 +153,7 @@ def convert(
             license=license,
             source=source,
             source_revision=source_revision,
+            activation=activation.value,
         ),
     )
     with Steps(console) as steps:

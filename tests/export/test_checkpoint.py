@@ -77,16 +77,19 @@ def test_positions_that_start_after_padding_shorten_the_window(folder: Path) -> 
     assert checkpoint.max_tokens == 512
 
 
-def test_an_identity_activation_is_read(cross_encoder_folder: Path, tmp_path: Path) -> None:
+def test_a_declared_identity_is_not_taken_for_a_probability(
+    cross_encoder_folder: Path, tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(cross_encoder_folder, tmp_path / "checkpoint"))
     edit_json(
         folder / "config.json",
         sentence_transformers={"activation_fn": "torch.nn.modules.linear.Identity"},
     )
 
-    checkpoint = read_checkpoint(Found(folder, "x"), "cross-encoder", Overrides())
+    declared = read_checkpoint(Found(folder, "x"), "cross-encoder", Overrides())
+    stated = read_checkpoint(Found(folder, "x"), "cross-encoder", Overrides(activation="identity"))
 
-    assert checkpoint.activation == "identity"
+    assert (declared.activation, stated.activation) == ("sigmoid", "identity")
 
 
 def remove_configuration(folder: Path) -> None:
