@@ -75,11 +75,11 @@ class Overrides:
 def read_checkpoint(found: Found, kind: Kind, overrides: Overrides) -> Checkpoint:
     """Read a model folder's configuration. Raises BadCheckpoint with what to do about it."""
     folder = found.folder
-    config = _read_json(folder / "config.json")
-    if config is None:
+    config = _read_object(folder / "config.json")
+    if not config:
         raise BadCheckpoint(f"{folder} has no config.json; it is not a transformers checkpoint")
     _refuse_unsafe(folder, config)
-    window = overrides.max_tokens or _read_window(folder, config)
+    window = _read_window(folder, config, overrides.max_tokens)
     checkpoint = Checkpoint(
         folder=folder,
         kind=kind,
@@ -105,22 +105,28 @@ def _read_bi_encoder(checkpoint: Checkpoint, overrides: Overrides) -> Checkpoint
             f"{folder} has no modules.json to say how tokens become an embedding; "
             "give --pooling mean, cls or last"
         )
-    prompts = (_read_json(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
-    query = prompts.get("query", "")
-    passage = prompts.get("passage", prompts.get("document", ""))
+    query, passage = _read_prompts(folder)
+    query = query if overrides.query_prefix is None else overrides.query_prefix
+    passage = passage if overrides.passage_prefix is None else overrides.passage_prefix
+    pooled = _read_object(_pooling_path(folder, modules))
+    if (query or passage) and pooled.get("include_prompt") is False:
+        raise BadCheckpoint(
+            f"{folder} leaves prefixes out of its pooling (include_prompt is false), which cannot "
+            "be converted so far"
+        )
     return replace(
         checkpoint,
         pooling=pooling,
         normalized=bool(normalized),
-        query_prefix=query if overrides.query_prefix is None else overrides.query_prefix,
-        passage_prefix=passage if overrides.passage_prefix is None else overrides.passage_prefix,
+        query_prefix=query,
+        passage_prefix=passage,
     )
 
 
 def _read_cross_encoder(
     checkpoint: Checkpoint, config: Mapping[str, Any], overrides: Overrides
 ) -> Checkpoint:
-    labels = config.get("num_labels", len(config.get("id2label", {0: "", 1: ""})))
+    labels = config.get("num_labels") or len(config.get("id2label") or {0: "", 1: ""})
     if labels != 1:
         raise BadCheckpoint(
             f"{checkpoint.folder} gives {labels} labels a pair; a cross-encoder for ranking gives "
@@ -153,6 +159,8 @@ def _refuse_unsafe(folder: Path, config: Mapping[str, Any]) -> None:
 def _read_modules(folder: Path) -> dict[str, str]:
     """Return sentence-transformers' modules in order: class name to the folder of its settings."""
     listed = _read_json(folder / "modules.json") or []
+    if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+        raise BadCheckpoint(f"{folder / 'modules.json'} is not a list of modules")
     modules = {}
     for each in listed:
         if not str(each.get("type", "")).startswith("sentence_transformers."):
@@ -166,8 +174,26 @@ def _read_modules(folder: Path) -> dict[str, str]:
     return modules
 
 
+def _pooling_path(folder: Path, modules: Mapping[str, str]) -> Path:
+    return folder / modules.get("Pooling", "1_Pooling") / "config.json"
+
+
+def _read_prompts(folder: Path) -> tuple[str, str]:
+    """Return what stands before a query and before a passage."""
+    path = folder / "config_sentence_transformers.json"
+    settings = _read_object(path)
+    prompts, default = settings.get("prompts") or {}, settings.get("default_prompt_name")
+    if not isinstance(prompts, dict) or not all(isinstance(each, str) for each in prompts.values()):
+        raise BadCheckpoint(f"{path}: prompts are not texts by name")
+    if default is not None and default not in prompts:
+        raise BadCheckpoint(f"{path}: default_prompt_name {default!r} is none of its prompts")
+    otherwise = "" if default is None else prompts[default]
+    passage = prompts.get("passage", prompts.get("document", otherwise))
+    return prompts.get("query", otherwise), passage
+
+
 def _read_pooling(folder: Path, modules: Mapping[str, str]) -> Pooling:
-    config = _read_json(folder / modules.get("Pooling", "1_Pooling") / "config.json") or {}
+    config = _read_object(_pooling_path(folder, modules))
     named = config.get("pooling_mode")
     modes: Sequence[str] = [named] if isinstance(named, str) else named or []
     if not modes:  # as sentence-transformers before 5.3 wrote it
@@ -184,16 +210,24 @@ def _read_pooling(folder: Path, modules: Mapping[str, str]) -> Pooling:
     return _POOLINGS[modes[0]]
 
 
-def _read_window(folder: Path, config: Mapping[str, Any]) -> int:
-    """Return the window in tokens: the smallest that any of the files states."""
-    stated = [(_read_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length")]
-    stated.append((_read_json(folder / "tokenizer_config.json") or {}).get("model_max_length"))
-    positions = config.get("max_position_embeddings")
+def _read_window(folder: Path, config: Mapping[str, Any], wanted: int | None) -> int:
+    """Return the wanted window in tokens, or the smallest that any of the files states."""
+    positions = _read_number(folder / "config.json", config, "max_position_embeddings")
     if positions and config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-        positions -= int(config.get("pad_token_id", 1)) + 1  # positions start after padding's
-    stated.append(positions)
+        # Positions start after padding's.
+        padding = _read_number(folder / "config.json", config, "pad_token_id")
+        positions -= 2 if padding is None else padding + 1
+    if wanted and positions and wanted > positions:
+        raise BadCheckpoint(f"--max-tokens is {wanted}; {folder} has {positions} positions")
+    stated = [wanted] if wanted else [positions]
+    for name, key in (
+        ("sentence_bert_config.json", "max_seq_length"),
+        ("tokenizer_config.json", "model_max_length"),
+    ):
+        if not wanted:
+            stated.append(_read_number(folder / name, _read_object(folder / name), key))
     # Without a limit of its own, a tokenizer states some 1e30.
-    known = [int(each) for each in stated if each and each < 1_000_000]
+    known = [each for each in stated if each and each < 1_000_000]
     if not known:
         raise BadCheckpoint(f"{folder} does not say how many tokens fit; give --max-tokens")
     return min(known)
@@ -209,12 +243,31 @@ def _read_license(folder: Path) -> str:
     return named[0] if named else ""
 
 
+def _read_number(path: Path, settings: Mapping[str, Any], key: str) -> int | None:
+    number = settings.get(key)
+    if number is None:
+        return None
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise BadCheckpoint(f"{path}: {key} is {number!r}; it should be a number")
+    return int(number)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Return a JSON object; an empty one where there is no file."""
+    content = _read_json(path)
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise BadCheckpoint(f"{path} is not a JSON object")
+    return content
+
+
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadCheckpoint(f"{path} cannot be read: {error}") from error
 
 

@@ -132,9 +132,34 @@ def forget_modules(folder: Path) -> None:
     (folder / "modules.json").unlink()
 
 
+def list_the_configuration(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+
+
+def name_modules(folder: Path) -> None:
+    (folder / "modules.json").write_text('{"0": "Transformer"}')
+
+
+def spell_the_window(folder: Path) -> None:
+    edit_json(folder / "sentence_bert_config.json", max_seq_length="long")
+
+
+def leave_prompts_out_of_pooling(folder: Path) -> None:
+    edit_json(folder / "1_Pooling" / "config.json", include_prompt=False)
+
+
+def name_an_absent_prompt(folder: Path) -> None:
+    edit_json(folder / "config_sentence_transformers.json", default_prompt_name="absent")
+
+
 @pytest.mark.parametrize(
     ("edit", "reason"),
     [
+        (list_the_configuration, "config.json is not a JSON object"),
+        (name_modules, "modules.json is not a list of modules"),
+        (spell_the_window, "max_seq_length is 'long'"),
+        (leave_prompts_out_of_pooling, "include_prompt is false"),
+        (name_an_absent_prompt, "'absent' is none of its prompts"),
         (remove_configuration, "has no config.json"),
         (break_configuration, "cannot be read"),
         (pickle_weights, "no .*safetensors.*pytorch_model.bin, which may run code"),
@@ -152,6 +177,31 @@ def test_a_folder_we_cannot_or_will_not_convert_is_refused_with_the_reason(
 
     with pytest.raises(BadCheckpoint, match=reason):
         read_checkpoint(Found(folder, "x"), "bi-encoder", Overrides())
+
+
+def test_a_window_beyond_the_positions_is_refused(folder: Path) -> None:
+    with pytest.raises(BadCheckpoint, match=r"--max-tokens is 97; .* has 96 positions"):
+        read_checkpoint(Found(folder, "x"), "bi-encoder", Overrides(max_tokens=97))
+
+    whole = read_checkpoint(Found(folder, "x"), "bi-encoder", Overrides(max_tokens=96))
+    assert whole.max_tokens == 96
+
+
+def test_pooling_without_prompts_is_converted_where_there_are_none(folder: Path) -> None:
+    leave_prompts_out_of_pooling(folder)
+    overrides = Overrides(query_prefix="", passage_prefix="")
+
+    assert read_checkpoint(Found(folder, "x"), "bi-encoder", overrides).pooling == "mean"
+
+
+def test_the_default_prompt_stands_before_what_has_none_of_its_own(folder: Path) -> None:
+    path = folder / "config_sentence_transformers.json"
+    path.write_text(json.dumps({"prompts": {"query": "q: ", "all": "a: "}}))
+    edit_json(path, default_prompt_name="all")
+
+    checkpoint = read_checkpoint(Found(folder, "x"), "bi-encoder", Overrides())
+
+    assert (checkpoint.query_prefix, checkpoint.passage_prefix) == ("q: ", "a: ")
 
 
 def test_many_labels_are_refused(cross_encoder_folder: Path, tmp_path: Path) -> None:
