@@ -14,11 +14,15 @@ from typing import Any, Literal
 from finesieve_export.errors import BadCheckpoint
 from finesieve_export.heads import Pooling
 from finesieve_export.hub import Found
+from finesieve_export.model_files import read_json, read_license, read_number, read_object
 from finesieve_server.runtime.artifact import Kind, file_sha256
 
 Activation = Literal["sigmoid", "identity"]
 
 _POOLINGS: Mapping[str, Pooling] = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
+
+# What config.json says of how it was saved; layers, activation and epsilon are the model.
+_MEANINGLESS = ("_name_or_path", "dtype", "torch_dtype", "transformers_version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class Checkpoint:
 
     folder: Path
     kind: Kind
+    name: str
     source: str
     revision: str
     license: str
@@ -53,6 +58,13 @@ class Checkpoint:
             "normalized": self.normalized,
             "query_prefix": self.query_prefix,
             "passage_prefix": self.passage_prefix,
+            "max_tokens": self.max_tokens,
+            "activation": self.activation if self.kind == "cross-encoder" else "",
+            "config": {
+                key: value
+                for key, value in read_object(self.folder / "config.json").items()
+                if key not in _MEANINGLESS
+            },
         }
         return _sha256(json.dumps(meaning, sort_keys=True))
 
@@ -75,7 +87,7 @@ class Overrides:
 def read_checkpoint(found: Found, kind: Kind, overrides: Overrides) -> Checkpoint:
     """Read a model folder's configuration. Raises BadCheckpoint with what to do about it."""
     folder = found.folder
-    config = _read_object(folder / "config.json")
+    config = read_object(folder / "config.json")
     if not config:
         raise BadCheckpoint(f"{folder} has no config.json; it is not a transformers checkpoint")
     _refuse_unsafe(folder, config)
@@ -83,9 +95,10 @@ def read_checkpoint(found: Found, kind: Kind, overrides: Overrides) -> Checkpoin
     checkpoint = Checkpoint(
         folder=folder,
         kind=kind,
+        name=found.name.rpartition("/")[2],
         source=overrides.source or found.name,
         revision=overrides.source_revision or found.revision,
-        license=overrides.license or _read_license(folder),
+        license=overrides.license or read_license(folder / "README.md"),
         max_tokens=window,
     )
     if kind == "bi-encoder":
@@ -108,7 +121,7 @@ def _read_bi_encoder(checkpoint: Checkpoint, overrides: Overrides) -> Checkpoint
     query, passage = _read_prompts(folder)
     query = query if overrides.query_prefix is None else overrides.query_prefix
     passage = passage if overrides.passage_prefix is None else overrides.passage_prefix
-    pooled = _read_object(_pooling_path(folder, modules))
+    pooled = read_object(_pooling_path(folder, modules))
     if (query or passage) and pooled.get("include_prompt") is False:
         raise BadCheckpoint(
             f"{folder} leaves prefixes out of its pooling (include_prompt is false), which cannot "
@@ -158,7 +171,7 @@ def _refuse_unsafe(folder: Path, config: Mapping[str, Any]) -> None:
 
 def _read_modules(folder: Path) -> dict[str, str]:
     """Return sentence-transformers' modules in order: class name to the folder of its settings."""
-    listed = _read_json(folder / "modules.json") or []
+    listed = read_json(folder / "modules.json") or []
     if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
         raise BadCheckpoint(f"{folder / 'modules.json'} is not a list of modules")
     modules = {}
@@ -181,19 +194,21 @@ def _pooling_path(folder: Path, modules: Mapping[str, str]) -> Path:
 def _read_prompts(folder: Path) -> tuple[str, str]:
     """Return what stands before a query and before a passage."""
     path = folder / "config_sentence_transformers.json"
-    settings = _read_object(path)
-    prompts, default = settings.get("prompts") or {}, settings.get("default_prompt_name")
+    settings = read_object(path)
+    prompts: Any = settings.get("prompts") or {}
+    default = settings.get("default_prompt_name")
     if not isinstance(prompts, dict) or not all(isinstance(each, str) for each in prompts.values()):
         raise BadCheckpoint(f"{path}: prompts are not texts by name")
-    if default is not None and default not in prompts:
+    if default is not None and default not in list(prompts):
         raise BadCheckpoint(f"{path}: default_prompt_name {default!r} is none of its prompts")
-    otherwise = "" if default is None else prompts[default]
-    passage = prompts.get("passage", prompts.get("document", otherwise))
-    return prompts.get("query", otherwise), passage
+    otherwise: str = "" if default is None else prompts[default]
+    query: str = prompts.get("query", otherwise)
+    passage: str = prompts.get("passage", prompts.get("document", otherwise))
+    return query, passage
 
 
 def _read_pooling(folder: Path, modules: Mapping[str, str]) -> Pooling:
-    config = _read_object(_pooling_path(folder, modules))
+    config = read_object(_pooling_path(folder, modules))
     named = config.get("pooling_mode")
     modes: Sequence[str] = [named] if isinstance(named, str) else named or []
     if not modes:  # as sentence-transformers before 5.3 wrote it
@@ -212,63 +227,25 @@ def _read_pooling(folder: Path, modules: Mapping[str, str]) -> Pooling:
 
 def _read_window(folder: Path, config: Mapping[str, Any], wanted: int | None) -> int:
     """Return the wanted window in tokens, or the smallest that any of the files states."""
-    positions = _read_number(folder / "config.json", config, "max_position_embeddings")
+    positions = read_number(folder / "config.json", config, "max_position_embeddings")
     if positions and config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet"):
         # Positions start after padding's.
-        padding = _read_number(folder / "config.json", config, "pad_token_id")
+        padding = read_number(folder / "config.json", config, "pad_token_id")
         positions -= 2 if padding is None else padding + 1
     if wanted and positions and wanted > positions:
         raise BadCheckpoint(f"--max-tokens is {wanted}; {folder} has {positions} positions")
-    stated = [wanted] if wanted else [positions]
+    stated: list[int | None] = [wanted] if wanted else [positions]
     for name, key in (
         ("sentence_bert_config.json", "max_seq_length"),
         ("tokenizer_config.json", "model_max_length"),
     ):
         if not wanted:
-            stated.append(_read_number(folder / name, _read_object(folder / name), key))
+            stated.append(read_number(folder / name, read_object(folder / name), key))
     # Without a limit of its own, a tokenizer states some 1e30.
     known = [each for each in stated if each and each < 1_000_000]
     if not known:
         raise BadCheckpoint(f"{folder} does not say how many tokens fit; give --max-tokens")
     return min(known)
-
-
-def _read_license(folder: Path) -> str:
-    card = folder / "README.md"
-    if not card.is_file():
-        return ""
-    lines = card.read_text(encoding="utf-8", errors="replace").splitlines()
-    header = lines[1 : lines.index("---", 1)] if lines[:1] == ["---"] and "---" in lines[1:] else []
-    named = [line.partition(":")[2].strip() for line in header if line.startswith("license:")]
-    return named[0] if named else ""
-
-
-def _read_number(path: Path, settings: Mapping[str, Any], key: str) -> int | None:
-    number = settings.get(key)
-    if number is None:
-        return None
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        raise BadCheckpoint(f"{path}: {key} is {number!r}; it should be a number")
-    return int(number)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    """Return a JSON object; an empty one where there is no file."""
-    content = _read_json(path)
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise BadCheckpoint(f"{path} is not a JSON object")
-    return content
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadCheckpoint(f"{path} cannot be read: {error}") from error
 
 
 def _sha256(text: str) -> str:

@@ -230,6 +230,8 @@ def _print_manifest(manifest: Manifest, out: Path) -> None:
         f"rank correlation {report['rank_correlation']:.4f}; "
         f"top-10 overlap {report['top_10_overlap']:.3f}"
     )
+    if not manifest.license:
+        console.print("[yellow]its licence is not known:[/] state it with --license")
     console.print(f"serve it: finesieve-server --models {escape(str(out))} …")
 
 

@@ -48,17 +48,20 @@ def convert(request: Request, tell: Tell) -> Artifact:
 
     Nothing is left at `out` where a step fails, and what was there stays.
     """
-    _check_out(request.out, force=request.force)
-    tell(f"finding {request.model}")
-    found = find_folder(request.model, request.revision)
-    checkpoint = read_checkpoint(found, request.kind, request.overrides)
-    request.out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=request.out.parent, prefix=".finesieve-") as beside:
-        draft = Path(beside) / "model"
-        draft.mkdir()
-        _write_model(draft, checkpoint, request, tell)
-        _write_report(draft, checkpoint, request, tell)
-        _put_in_place(draft, request.out)
+    try:
+        _check_out(request.out, force=request.force)
+        tell(f"finding {request.model}")
+        found = find_folder(request.model, request.revision)
+        checkpoint = read_checkpoint(found, request.kind, request.overrides)
+        request.out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=request.out.parent, prefix=".finesieve-") as beside:
+            draft = Path(beside) / "model"
+            draft.mkdir()
+            _write_model(draft, checkpoint, request, tell)
+            _write_report(draft, checkpoint, request, tell)
+            put_in_place(draft, request.out)
+    except OSError as error:  # What reads the source says BadCheckpoint instead.
+        raise ExportError(f"cannot write {request.out}: {error}") from error
     return read_artifact(request.out)
 
 
@@ -73,7 +76,7 @@ def _write_model(draft: Path, checkpoint: Checkpoint, request: Request, tell: Te
     write_manifest(
         draft,
         Manifest(
-            name=request.name or checkpoint.source.rpartition("/")[2],
+            name=request.name or checkpoint.name,
             kind=checkpoint.kind,
             precision=request.precision,
             max_tokens=checkpoint.max_tokens,
@@ -135,7 +138,14 @@ def _check_out(out: Path, *, force: bool) -> None:
         raise ExportError(f"{out} is no model folder (it has no {MANIFEST}); it is not replaced")
 
 
-def _put_in_place(draft: Path, out: Path) -> None:
+def put_in_place(draft: Path, out: Path) -> None:
+    """Rename the draft to `out`; where that fails, what was there is there again."""
+    replaced = draft.parent / "replaced"  # goes with the temporary folder
     if out.exists():
-        out.rename(draft.parent / "replaced")  # goes with the temporary folder
-    draft.rename(out)
+        out.rename(replaced)
+    try:
+        draft.rename(out)
+    except OSError:
+        if replaced.exists():
+            replaced.rename(out)
+        raise

@@ -5,7 +5,8 @@ The only module that runs torch; imported only where a model is converted.
 
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,9 +41,10 @@ _TASKS = {
 def trace(checkpoint: Checkpoint) -> onnx.ModelProto:
     """Return the encoder as an ONNX graph in float32, made by optimum."""
     task, automatic = _TASKS[checkpoint.kind]
-    model, loading = automatic.from_pretrained(
-        checkpoint.folder, output_loading_info=True, **_LOADING
-    )
+    with _reading(checkpoint.folder, "weights"):
+        model, loading = automatic.from_pretrained(
+            checkpoint.folder, output_loading_info=True, **_LOADING
+        )
     # An encoder's pooler is not part of an embedding; anything else would be random numbers.
     missing = [name for name in loading["missing_keys"] if "pooler" not in name]
     if missing:
@@ -67,7 +69,10 @@ def trace(checkpoint: Checkpoint) -> onnx.ModelProto:
 def tokenizer_json(checkpoint: Checkpoint) -> str:
     """Return the tokenizer as transformers runs it, without truncation and padding of its own."""
     automatic: Any = transformers.AutoTokenizer
-    tokenizer = automatic.from_pretrained(checkpoint.folder, use_fast=True, trust_remote_code=False)
+    with _reading(checkpoint.folder, "tokenizer"):
+        tokenizer = automatic.from_pretrained(
+            checkpoint.folder, use_fast=True, trust_remote_code=False
+        )
     if not tokenizer.is_fast:
         raise BadCheckpoint(f"{checkpoint.folder} has no fast tokenizer; save one beside it")
     core = tokenizer.backend_tokenizer
@@ -76,12 +81,25 @@ def tokenizer_json(checkpoint: Checkpoint) -> str:
     return cast(str, core.to_str(pretty=False))
 
 
+@contextmanager
+def _reading(folder: Path, what: str) -> Iterator[None]:
+    """Say which part of a checkpoint the libraries could not read."""
+    try:
+        yield
+    except Exception as error:  # They raise nearly anything at broken files.
+        detail = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise BadCheckpoint(f"{folder}: its {what} cannot be read: {detail}") from error
+
+
 class SourceModel:
     """The checkpoint under sentence-transformers: what the export must agree with."""
 
     def __init__(self, checkpoint: Checkpoint, *, threads: int) -> None:
         torch.set_num_threads(threads)
-        self._checkpoint = checkpoint
+        with _reading(checkpoint.folder, "sentence-transformers model"):
+            self._load(checkpoint)
+
+    def _load(self, checkpoint: Checkpoint) -> None:
         loading = {key: value for key, value in _LOADING.items() if key != "trust_remote_code"}
         self._model: Any
         if checkpoint.kind == "cross-encoder":

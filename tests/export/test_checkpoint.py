@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,12 +45,47 @@ def test_the_users_word_stands_before_the_files(folder: Path) -> None:
     assert (checkpoint.max_tokens, checkpoint.license) == (32, "mit")
 
 
-def test_the_license_is_read_from_the_model_card(folder: Path) -> None:
-    (folder / "README.md").write_text("---\nlanguage: en\nlicense: apache-2.0\n---\n# A model\n")
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [
+        ("---\nlanguage: en\nlicense: apache-2.0\n---\n# A model\n", "apache-2.0"),
+        ('---\nlicense: "mit"\n---\n', "mit"),
+        ("---\nlicense:\n- mit\n- apache-2.0\n---\n", "mit, apache-2.0"),
+        ("\ufeff---\nlicense: mit\n---\n", "mit"),
+        ("---\nlanguage: en\n---\n", ""),
+        ("# A model\n", ""),
+    ],
+)
+def test_the_license_is_read_from_the_model_card(folder: Path, card: str, expected: str) -> None:
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
     checkpoint = read_checkpoint(Found(folder, "x"), "bi-encoder", Overrides())
 
-    assert checkpoint.license == "apache-2.0"
+    assert checkpoint.license == expected
+
+
+def test_a_fingerprint_tells_windows_and_configurations_apart(folder: Path) -> None:
+    def fingerprint(**overrides: Any) -> str:
+        found = Found(folder, "x")
+        return read_checkpoint(found, "bi-encoder", Overrides(**overrides)).fingerprint("words")
+
+    plain = fingerprint()
+    shorter = fingerprint(max_tokens=32)
+    edit_json(folder / "config.json", transformers_version="0")
+    saved_again = fingerprint()
+    edit_json(folder / "config.json", layer_norm_eps=0.5)
+    changed = fingerprint()
+
+    assert saved_again == plain
+    assert len({plain, shorter, changed}) == 3
+
+
+def test_a_name_is_the_models_own_whatever_its_source_is_said_to_be(folder: Path) -> None:
+    overrides = Overrides(source="ours, from org/base and CC BY/SA text")
+
+    checkpoint = read_checkpoint(Found(folder, "org/model"), "bi-encoder", overrides)
+
+    assert checkpoint.name == "model"
 
 
 def test_pooling_is_read_from_either_form_of_its_configuration(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """From a checkpoint to a folder that the server reads, close to its source, or nothing at all."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import onnx
 import pytest
 
 from finesieve_export.checkpoint import Overrides
-from finesieve_export.convert import Request, convert
+from finesieve_export.convert import Request, convert, put_in_place
 from finesieve_export.errors import BadCheckpoint, ExportError, ToleranceMissed
 from finesieve_export.heads import Pooling
 from finesieve_export.parity import TOLERANCES
@@ -143,3 +144,56 @@ def test_a_bi_encoder_given_as_a_cross_encoder_is_refused(
 ) -> None:
     with pytest.raises(BadCheckpoint, match=r"no weights for classifier"):
         run(make_request(bi_encoder_folder, "cross-encoder", "fp32"))
+
+
+def remove_the_tokenizer(folder: Path) -> None:
+    for path in (*folder.glob("tokenizer*"), *folder.glob("vocab*"), *folder.glob("special*")):
+        path.unlink()
+
+
+def cut_the_weights(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (remove_the_tokenizer, "its tokenizer cannot be read"),
+        (cut_the_weights, "its weights cannot be read"),
+    ],
+)
+def test_a_broken_checkpoint_is_refused_with_the_part_that_is_broken(
+    cross_encoder_folder: Path,
+    make_request: MakeRequest,
+    tmp_path: Path,
+    edit: Callable[[Path], None],
+    reason: str,
+) -> None:
+    broken = Path(shutil.copytree(cross_encoder_folder, tmp_path / "broken"))
+    edit(broken)
+
+    with pytest.raises(BadCheckpoint, match=reason):
+        run(make_request(broken, "cross-encoder", "fp32"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    cross_encoder_folder: Path, make_request: MakeRequest, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "model"
+
+    with pytest.raises(ExportError, match=r"cannot write .*file/model"):
+        run(make_request(cross_encoder_folder, "cross-encoder", "fp32"), out=out)
+
+
+def test_a_replacement_that_fails_leaves_the_old_folder(tmp_path: Path) -> None:
+    out, beside = tmp_path / "model", tmp_path / "beside"
+    out.mkdir()
+    beside.mkdir()
+    (out / "manifest.json").write_text("old")
+
+    with pytest.raises(OSError, match="No such file"):
+        put_in_place(beside / "absent", out)
+
+    assert (out / "manifest.json").read_text() == "old"
