@@ -32,7 +32,7 @@ setup-dev: .venv/.has-dev ## add what the tests and the checks need (torch among
 # The stamps make a second run cost nothing; a changed pyproject.toml installs again.
 .venv/.has-server: pyproject.toml | .venv/bin/python
 	@tools/check_machine.sh >/dev/null
-	@echo "Installing the server and the client into .venv (hnswlib is compiled: a minute or two)"
+	@echo "Installing the server and the client into .venv (hnswlib is compiled; about a minute)"
 	@$(PIP) --editable '.[server]'
 	@touch $@
 
