@@ -195,16 +195,16 @@ def _read_prompts(folder: Path) -> tuple[str, str]:
     """Return what stands before a query and before a passage."""
     path = folder / "config_sentence_transformers.json"
     settings = read_object(path)
-    prompts: Any = settings.get("prompts") or {}
+    prompts = settings.get("prompts") or {}
     default = settings.get("default_prompt_name")
     if not isinstance(prompts, dict) or not all(isinstance(each, str) for each in prompts.values()):
         raise BadCheckpoint(f"{path}: prompts are not texts by name")
     if default is not None and default not in list(prompts):
         raise BadCheckpoint(f"{path}: default_prompt_name {default!r} is none of its prompts")
-    otherwise: str = "" if default is None else prompts[default]
-    query: str = prompts.get("query", otherwise)
-    passage: str = prompts.get("passage", prompts.get("document", otherwise))
-    return query, passage
+    texts: dict[str, str] = prompts
+    otherwise = "" if default is None else texts[default]
+    passage = texts.get("passage", texts.get("document", otherwise))
+    return texts.get("query", otherwise), passage
 
 
 def _read_pooling(folder: Path, modules: Mapping[str, str]) -> Pooling:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from finesieve_export.errors import ExportError
 from finesieve_export.real_text import read_questions
@@ -24,15 +23,8 @@ _LARGEST_COMPANY = 16
 _LENGTHS = 24
 # Where a model has several outputs, the first of these is its score.
 _SCORES = ("logits", "embedding", "sentence_embedding", "pooler_output", "last_hidden_state")
-LOAD_ERRORS = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NoSuchFile,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-)
+# A graph that wants inputs or gives shapes other than an encoder's: onnxruntime's and NumPy's word.
+RUN_ERRORS = (ModelFailure, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +72,22 @@ def measure_model(
     companies: int,
     threads: int,
 ) -> Invariance:
-    """Measure any ONNX encoder; pairs: None asks whether it has logits."""
+    """Measure any ONNX encoder; pairs: None asks whether it has logits.
+
+    Raises BadArtifact where the model or the tokenizer cannot be loaded.
+    """
     if not tokenizer.is_file():
         raise ExportError(f"no {tokenizer}; give the model's tokenizer.json with --tokenizer")
     words = Tokenizer(tokenizer)
-    try:
-        session = Session(model, threads=threads, pad_id=words.pad_id)
-    except LOAD_ERRORS as error:
-        raise ExportError(f"onnxruntime cannot load {model}: {error}") from error
+    session = Session(model, threads=threads, pad_id=words.pad_id)
     output = next((name for name in _SCORES if name in session.outputs), session.outputs[0])
     pairs = output == "logits" if pairs is None else pairs
     inputs = real_inputs(words, pairs=pairs, max_tokens=max_tokens)
     try:
         return measure(lambda batch: session.run(batch, output), inputs, companies=companies)
-    except ModelFailure as error:
+    except RUN_ERRORS as error:
         raise ExportError(
-            f"{model} fails on up to {max_tokens} tokens (--max-tokens): {error.__cause__}"
+            f"{model} fails on up to {max_tokens} tokens (--max-tokens): {error.__cause__ or error}"
         ) from error
 
 
@@ -104,6 +96,7 @@ def real_inputs(tokenizer: Tokenizer, *, pairs: bool, max_tokens: int) -> list[F
     questions = read_questions(_LENGTHS)
     queries = tokenizer.encode([each.query for each in questions])
     long_text = np.concatenate(tokenizer.encode([each.passage for each in questions]))
+    long_text = np.resize(long_text, max(len(long_text), max_tokens))  # again from its start
     template = tokenizer.pair if pairs else tokenizer.single
     framed = []
     for index, query in enumerate(queries):

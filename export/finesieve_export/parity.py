@@ -4,9 +4,9 @@ The exported side runs as the server runs it: its tokenizer, its session, its pa
 """
 
 import platform
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ _NUM_QUERIES = 16
 _CANDIDATES = 40  # of each query, for a cross-encoder; a bi-encoder ranks all passages
 _TOP = 10
 _BATCH = 16
+_NUMBER = (int, float)
 
 Scores = NDArray[np.float32]
 Item = TypeVar("Item", Framed, str, tuple[str, str])
@@ -104,8 +105,8 @@ def compare(expected: Scores, actual: Scores) -> Parity:
     )
 
 
-def check(parity: Parity, tolerance: Tolerance) -> None:
-    """Raise ToleranceMissed with every figure that is worse than allowed."""
+def misses(parity: Parity, tolerance: Tolerance) -> list[str]:
+    """Return every figure that is worse than allowed, beside what is allowed."""
     largest = parity.largest_error / max(parity.score_deviation, 1e-12)
     # Written so that NaN is a miss.
     kept = {
@@ -117,8 +118,12 @@ def check(parity: Parity, tolerance: Tolerance) -> None:
         f"top-10 overlap {parity.top_10_overlap:.3f}, "
         f"required {tolerance.top_10_overlap}": parity.top_10_overlap >= tolerance.top_10_overlap,
     }
-    missed = [figure for figure, is_kept in kept.items() if not is_kept]
-    if missed:
+    return [figure for figure, is_kept in kept.items() if not is_kept]
+
+
+def check(parity: Parity, tolerance: Tolerance) -> None:
+    """Raise ToleranceMissed with every figure that is worse than allowed."""
+    if missed := misses(parity, tolerance):
         raise ToleranceMissed(
             "the export strays too far from its source: " + "; ".join(missed) + ".\n"
             "Try a higher --precision, or accept the loss with --max-error, "
@@ -129,6 +134,25 @@ def check(parity: Parity, tolerance: Tolerance) -> None:
 def as_report(parity: Parity, tolerance: Tolerance) -> dict[str, object]:
     """Return both as the manifest keeps them."""
     return {**asdict(parity), "tolerance": asdict(tolerance)}
+
+
+def from_report(report: Mapping[str, Any]) -> tuple[Parity, Tolerance]:
+    """Return what `as_report` was given. Raises ValueError where a figure is missing."""
+    tolerance = report.get("tolerance")
+    if not isinstance(tolerance, Mapping):
+        raise ValueError("the report has no tolerance")
+    return _record(Parity, report), _record(Tolerance, tolerance)
+
+
+Record = TypeVar("Record", Parity, Tolerance)
+
+
+def _record(kind: type[Record], values: Mapping[str, Any]) -> Record:
+    for each in fields(kind):
+        value = values.get(each.name)
+        if isinstance(value, bool) or not isinstance(value, str if each.type is str else _NUMBER):
+            raise ValueError(f"the report's {each.name} is {value!r}")
+    return kind(**{each.name: values[each.name] for each in fields(kind)})
 
 
 def _similarities(

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from finesieve_export.errors import ExportError
-from finesieve_export.invariance import LOAD_ERRORS, measure, real_inputs
+from finesieve_export.invariance import RUN_ERRORS, measure, real_inputs
+from finesieve_export.parity import from_report, misses
 from finesieve_server.runtime.artifact import Artifact, Precision, read_artifact
 from finesieve_server.runtime.encoder import BiEncoder, CrossEncoder
 
-# How far a company may move an output. int8's promise is bits.
+# How far a company may move an output. int8 promises bits; fp32's and fp16's products may add up
+# in another order where the batch has another shape.
 _ALLOWED_MOVE: dict[Precision, float] = {"int8": 0.0, "fp32": 1e-4, "fp16": 1e-2}
-# Costs grow with the window: longer inputs find nothing that these do not.
+# Costs grow with the window: companies of longer inputs find nothing that these do not.
 _LONGEST = 192
 
 
@@ -40,22 +42,28 @@ def verify(folder: Path, *, companies: int, threads: int) -> Iterator[Check]:
 def _check_graph(artifact: Artifact, companies: int, threads: int) -> Iterator[Check]:
     manifest = artifact.manifest
     pairs = manifest.kind == "cross-encoder"
-    try:
-        encoder = (CrossEncoder if pairs else BiEncoder)(artifact, threads=threads)
-    except LOAD_ERRORS as error:
-        raise ExportError(f"onnxruntime cannot load {artifact.model_path}: {error}") from error
-    inputs = real_inputs(
+    encoder = (CrossEncoder if pairs else BiEncoder)(artifact, threads=threads)
+    short = real_inputs(
         encoder.tokenizer, pairs=pairs, max_tokens=min(_LONGEST, manifest.max_tokens)
     )
-    rows = encoder.run(inputs)
-    expected = (len(inputs),) if pairs else (len(inputs), manifest.dimension)
+    whole = real_inputs(encoder.tokenizer, pairs=pairs, max_tokens=manifest.max_tokens)[-1]
+    try:
+        rows = encoder.run(short)
+        full = encoder.run([whole])
+        invariance = measure(encoder.run, short, companies=companies)
+    except RUN_ERRORS as error:
+        raise ExportError(
+            f"{artifact.model_path} does not run as a {manifest.kind} of up to "
+            f"{manifest.max_tokens} tokens: {error.__cause__ or error}"
+        ) from error
+    expected = (len(short),) if pairs else (len(short), manifest.dimension)
     yield Check("output shape", rows.shape == expected, f"{rows.shape}, expected {expected}")
     yield Check("finite output", bool(np.isfinite(rows).all()), f"{rows.size} values")
+    yield Check("full window", bool(np.isfinite(full).all()), f"{len(whole)} tokens")
     if manifest.normalized:
         norms = np.linalg.norm(rows, axis=-1)
         farthest = float(np.abs(norms - 1).max())
         yield Check("unit length", farthest < 1e-3, f"at most {farthest:.1e} off")
-    invariance = measure(encoder.run, inputs, companies=companies)
     yield Check(
         "same score in company",
         invariance.largest_move <= _ALLOWED_MOVE[manifest.precision],
@@ -65,13 +73,19 @@ def _check_graph(artifact: Artifact, companies: int, threads: int) -> Iterator[C
 
 
 def _read_parity(artifact: Artifact) -> Check:
-    parity = artifact.manifest.parity
-    if not parity:
-        return Check("parity with the source", False, "the manifest has no report")
+    name = "parity with the source"
+    if not artifact.manifest.parity:
+        return Check(name, False, "the manifest has no report")
+    try:
+        measured, tolerance = from_report(artifact.manifest.parity)
+    except ValueError as error:
+        return Check(name, False, str(error))
+    if missed := misses(measured, tolerance):
+        return Check(name, False, "; ".join(missed))
     return Check(
-        "parity with the source",
+        name,
         True,
-        f"score error at most {parity['largest_error']:.2g}, mean {parity['mean_error']:.2g}; "
-        f"rank correlation {parity['rank_correlation']:.4f}; "
-        f"top-10 overlap {parity['top_10_overlap']:.3f} (as the export measured)",
+        f"score error at most {measured.largest_error:.2g}, mean {measured.mean_error:.2g}; "
+        f"rank correlation {measured.rank_correlation:.4f}; "
+        f"top-10 overlap {measured.top_10_overlap:.3f} (as the export measured)",
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -103,4 +104,20 @@ def test_a_missing_tokenizer_is_asked_for(artifact: Artifact, tmp_path: Path) ->
             max_tokens=96,
             companies=2,
             threads=1,
+        )
+
+
+def test_a_graph_with_other_inputs_is_refused_by_their_names(
+    artifact: Artifact, tmp_path: Path
+) -> None:
+    model = onnx.load(artifact.model_path)
+    model.graph.input.append(
+        onnx.helper.make_tensor_value_info("position_ids", onnx.TensorProto.INT64, ["n", "m"])
+    )
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path)
+
+    with pytest.raises(ExportError, match="position_ids"):
+        measure_model(
+            path, artifact.tokenizer_path, pairs=None, max_tokens=96, companies=2, threads=1
         )

@@ -58,7 +58,42 @@ def test_a_model_that_onnxruntime_cannot_load_is_named(folder: Path) -> None:
     (folder / "model.onnx").write_bytes(b"not a model")
     write_manifest(folder, manifest)
 
-    with pytest.raises(ExportError, match=r"cannot load .*model\.onnx"):
+    with pytest.raises(BadArtifact, match=r"cannot load model\.onnx"):
+        list(verify(folder, companies=5, threads=1))
+
+
+def edit_manifest(folder: Path, **changes: object) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, **changes}))
+
+
+def test_a_window_beyond_the_models_positions_is_seen(folder: Path) -> None:
+    edit_manifest(folder, max_tokens=500)
+
+    with pytest.raises(ExportError, match="does not run as a cross-encoder of up to 500 tokens"):
+        list(verify(folder, companies=5, threads=1))
+
+
+def test_a_report_that_misses_its_own_tolerance_or_lacks_figures_fails(folder: Path) -> None:
+    report = dict(read_artifact(folder).manifest.parity)
+
+    edit_manifest(folder, parity={**report, "rank_correlation": 0.5})
+    *_, strayed = verify(folder, companies=2, threads=1)
+    edit_manifest(folder, parity={"largest_error": 0.1, "tolerance": report["tolerance"]})
+    *_, partial = verify(folder, companies=2, threads=1)
+
+    assert not strayed.passed
+    assert "rank correlation 0.50000, required" in strayed.seen
+    assert not partial.passed
+    assert "the report's text is None" in partial.seen
+
+
+def test_a_file_that_is_no_tokenizer_is_named(folder: Path) -> None:
+    manifest = read_artifact(folder).manifest
+    (folder / "tokenizer.json").write_text("{}")
+    write_manifest(folder, manifest)
+
+    with pytest.raises(BadArtifact, match=r"tokenizer\.json cannot be read"):
         list(verify(folder, companies=5, threads=1))
 
 
