@@ -61,10 +61,14 @@ class Graph:
         return None if tensor is None else numpy_helper.to_array(tensor)
 
     def add_constant(self, value: ArrayLike, dtype: type[np.generic], name: str = "") -> str:
-        """Add a constant, or return the one that already has this name."""
+        """Add a constant, or return the one that already has this name and value."""
         name = f"{self._prefix}/{name}" if name else self._fresh("constant")
+        array = np.asarray(value, dtype)
+        known = self.constant(name)
+        if known is not None and not np.array_equal(known, array):
+            name = self._fresh(name)  # one weight, read in two ways
         if name not in self._constants:
-            tensor = numpy_helper.from_array(np.asarray(value, dtype), name)
+            tensor = numpy_helper.from_array(array, name)
             self.model.graph.initializer.append(tensor)
             self._constants[name] = self.model.graph.initializer[-1]
         return name

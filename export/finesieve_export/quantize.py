@@ -132,7 +132,7 @@ class _Quantizer:
 
     def _lookup(self, node: NodeProto, table: Floats) -> None:
         graph, name = self._graph, f"{node.input[0]}/table"
-        by_column = any(each.name == "axis" and each.i == 1 for each in node.attribute)
+        by_column = any(each.name == "axis" and each.i in (1, -1) for each in node.attribute)
         if by_column or table.size < _SMALLEST_TABLE:
             graph.keep(node)
             return

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from finesieve_export.convert import convert
 from finesieve_export.invariance import measure, real_inputs
-from finesieve_export.quantize import quantize, quantize_rows
+from finesieve_export.quantize import Floats, quantize, quantize_rows
 from finesieve_server.runtime.artifact import Artifact
 from finesieve_server.runtime.encoder import BiEncoder, CrossEncoder
 from tests.export.checkpoints import ANY_LOSS, WINDOW, say_nothing
@@ -118,3 +119,48 @@ def test_a_gemm_with_factors_of_its_own_is_left_alone() -> None:
     quantize(model)
 
     assert [node.op_type for node in model.graph.node] == ["Gemm"]
+
+
+def run_quantized(nodes: list[NodeProto], shape: list[int], weight: Floats, x: Floats) -> Floats:
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, list(x.shape))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=onnx.IR_VERSION_2023_5_5
+    )
+    quantize(model)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(["y"], {"x": x})[0])
+
+
+def test_a_weight_read_in_two_ways_is_quantized_for_each() -> None:
+    random = np.random.default_rng(0)
+    weight = random.normal(size=(32, 32)).astype(np.float32)
+    x = random.normal(size=(5, 32)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "weight"], ["plain"]),
+        helper.make_node("Gemm", ["x", "weight"], ["transposed"], transB=1),
+        helper.make_node("Sub", ["plain", "transposed"], ["y"]),
+    ]
+
+    actual = run_quantized(nodes, [5, 32], weight, x)
+
+    expected = x @ weight - x @ weight.T
+    assert np.abs(actual - expected).max() < 0.05 * expected.std()
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_a_lookup_of_columns_is_left_alone(axis: int) -> None:
+    table = np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32)
+    nodes = [
+        helper.make_node("Cast", ["x"], ["columns"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["weight", "columns"], ["y"], axis=axis),
+    ]
+
+    actual = run_quantized(nodes, [300, 2], table, np.array([3, 7], np.float32))
+
+    assert np.array_equal(actual, table[:, [3, 7]])
