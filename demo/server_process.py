@@ -101,7 +101,7 @@ class ServerProcess:
                 continue
             if record.get("event") == "ready":
                 self.port = int(record["port"])
-                self.metrics_port = int(record["metrics_port"])
+                self.metrics_port = int(record["metrics_port"] or 0)  # null where there are none
         return self.port > 0
 
     def _wait_a_little(self, give_up: float) -> None:
