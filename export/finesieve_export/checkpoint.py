@@ -89,7 +89,9 @@ def read_checkpoint(found: Found, kind: Kind, overrides: Overrides) -> Checkpoin
     folder = found.folder
     config = read_object(folder / "config.json")
     if not config:
-        raise BadCheckpoint(f"{folder} has no config.json; it is not a transformers checkpoint")
+        raise BadCheckpoint(
+            f"{folder} has no config.json, or an empty one; it is not a transformers checkpoint"
+        )
     _refuse_unsafe(folder, config)
     window = _read_window(folder, config, overrides.max_tokens)
     checkpoint = Checkpoint(
@@ -232,15 +234,16 @@ def _read_window(folder: Path, config: Mapping[str, Any], wanted: int | None) ->
         # Positions start after padding's.
         padding = read_number(folder / "config.json", config, "pad_token_id")
         positions -= 2 if padding is None else padding + 1
-    if wanted and positions and wanted > positions:
-        raise BadCheckpoint(f"--max-tokens is {wanted}; {folder} has {positions} positions")
-    stated: list[int | None] = [wanted] if wanted else [positions]
-    for name, key in (
-        ("sentence_bert_config.json", "max_seq_length"),
-        ("tokenizer_config.json", "model_max_length"),
+    if wanted:
+        if positions and wanted > positions:
+            raise BadCheckpoint(f"--max-tokens is {wanted}; {folder} has {positions} positions")
+        return wanted
+    stated = [positions]
+    for path, key in (
+        (folder / "sentence_bert_config.json", "max_seq_length"),
+        (folder / "tokenizer_config.json", "model_max_length"),
     ):
-        if not wanted:
-            stated.append(read_number(folder / name, read_object(folder / name), key))
+        stated.append(read_number(path, read_object(path), key))
     # Without a limit of its own, a tokenizer states some 1e30.
     known = [each for each in stated if each and each < 1_000_000]
     if not known:
