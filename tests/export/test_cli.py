@@ -97,3 +97,19 @@ def test_the_help_says_where_a_default_comes_from(
 
     words = capsys.readouterr().out.replace("│", " ").split()
     assert "(default: the model's)" in " ".join(words)
+
+
+def test_a_licence_that_is_not_known_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    cross_encoder_folder: Path,
+    tmp_path: Path,
+) -> None:
+    source = ("--kind", "cross-encoder", "--model", str(cross_encoder_folder))
+
+    code = run(
+        monkeypatch, "convert", *source, "--precision", "fp32", "--out", str(tmp_path / "model")
+    )
+
+    assert code == 0
+    assert "its licence is not known" in capsys.readouterr().out
