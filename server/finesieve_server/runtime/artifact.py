@@ -47,7 +47,8 @@ class Manifest:
     kind: Kind
     precision: Precision
     max_tokens: int
-    # Digest of source weights, tokenizer, pooling and prefixes: the same across precisions.
+    # Digest of all that an embedding depends on but the precision: weights, configuration, window,
+    # tokenizer, pooling and prefixes.
     fingerprint: str
     source: str = ""
     source_revision: str = ""

@@ -69,8 +69,11 @@ class Tokenizer:
             raise BadArtifact(path.parent, f"{path.name} cannot be read: {error}") from error
         self._core.no_truncation()
         self._core.no_padding()
-        self.single = self._learn_template(pair=False)
-        self.pair = self._learn_template(pair=True)
+        try:
+            self.single = self._learn_template(pair=False)
+            self.pair = self._learn_template(pair=True)
+        except ValueError as error:
+            raise BadArtifact(path.parent, f"{path.name}: {error}") from error
         self._core.encode_special_tokens = True
         self._special_ids = np.array(
             [
