@@ -16,6 +16,7 @@ from finesieve_server.batching.batcher import Batcher, Row, Work
 from finesieve_server.batching.plan import Priority
 from finesieve_server.errors import FinesieveError, InvalidArgument, ModelFailure
 from finesieve_server.runtime.encoder import CrossEncoder
+from finesieve_server.runtime.tokenizer import Framed
 from finesieve_server.search.blend import blend
 from finesieve_server.search.call import Call
 from finesieve_server.search.limits import Limits
@@ -150,7 +151,7 @@ class Reranker:
             model.name,
             partial=any(each.status is ScoreStatus.DEADLINE for each in ranked),
             query_truncated=maker.query_truncated,
-            usage=Usage(pairs=len(framed), tokens=sum(map(len, framed))),
+            usage=_usage(framed, done.rows),
         )
 
     async def _pairs(
@@ -275,6 +276,12 @@ def _in_order(
         (each for each in judged if each.score is None), key=lambda each: each.status.value
     )
     return [*(replace(each, score=score) for each, score in scored), *unscored]
+
+
+def _usage(framed: Sequence[Framed], rows: Sequence[Row]) -> Usage:
+    """Count the pairs that were worked through; those a deadline cut off were not."""
+    lengths = [len(each) for each, row in zip(framed, rows, strict=True) if row is not None]
+    return Usage(pairs=len(lengths), tokens=sum(lengths))
 
 
 def _is_improbable(ranked: Ranked, min_probability: float | None) -> bool:

@@ -275,5 +275,6 @@ async def test_a_partial_call_scores_the_best_of_the_first_stage_first(
     assert ranking.partial
     assert 0 < len(scored) < 200
     assert scored == set(range(200 - len(scored), 200))
+    assert ranking.usage.pairs == len(scored)
     unscored = [each.index for each in ranking.results[len(scored) :]]
     assert unscored == sorted(unscored, reverse=True)
