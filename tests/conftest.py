@@ -1,6 +1,7 @@
 """Fixtures for every test: the real server process, and how often a seeded test repeats."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +16,12 @@ class StartServer(Protocol):
     """Start a server with these options, on a data directory of its own unless one is given."""
 
     def __call__(self, *options: str, data_dir: Path | None = None) -> ServerProcess: ...
+
+
+def pytest_configure() -> None:
+    # A shell's background job is started with SIGINT ignored, and would pass that on to the
+    # commands that tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
