@@ -15,14 +15,15 @@ def models(session: Session) -> None:
         write_json(answer)
         return
     table = plain_table("model", "kind", "precision", ">window", ">dimension", "source")
+    table.columns[0].no_wrap = True  # a name is there to be typed
     for model in answer:
-        default = " (default)" if model["is_default"] else ""
+        default = ", default" if model["is_default"] else ""
         table.add_row(
-            Text.assemble(one_line(model["name"]), (default, "dim")),
-            model["kind"].replace("_", "-"),
+            one_line(model["name"]),
+            Text.assemble(model["kind"].replace("_", "-"), (default, "dim")),
             one_line(model["precision"]),
             f"{model['max_tokens']}",
             f"{model['dimension'] or ''}",
-            Text(one_line(model["source"])),
+            Text(one_line(model["source"]), overflow="ellipsis", no_wrap=True),
         )
     out().print(table)
