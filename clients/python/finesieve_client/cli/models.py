@@ -14,16 +14,16 @@ def models(session: Session) -> None:
     if session.as_json:
         write_json(answer)
         return
-    table = plain_table("model", "kind", "precision", ">window", ">dimension", "source")
-    table.columns[0].no_wrap = True  # a name is there to be typed
+    table = plain_table("model", "kind", "precision", ">window", ">dimension")
+    for column in table.columns[:2]:
+        column.no_wrap = True  # a name is there to be typed
     for model in answer:
-        default = ", default" if model["is_default"] else ""
+        default = " (default)" if model["is_default"] else ""
         table.add_row(
-            one_line(model["name"]),
-            Text.assemble(model["kind"].replace("_", "-"), (default, "dim")),
+            Text.assemble(one_line(model["name"]), (default, "dim")),
+            model["kind"].replace("_", "-"),
             one_line(model["precision"]),
             f"{model['max_tokens']}",
             f"{model['dimension'] or ''}",
-            Text(one_line(model["source"]), overflow="ellipsis", no_wrap=True),
         )
     out().print(table)
