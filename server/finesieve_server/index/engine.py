@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from finesieve_server.errors import DuplicateId, InvalidArgument
+from finesieve_server.errors import InvalidArgument
 from finesieve_server.index.directory import STORE
 from finesieve_server.index.distances import comparable
 from finesieve_server.index.filters import Filter
@@ -25,6 +25,7 @@ from finesieve_server.index.records import (
     Passage,
     Upserted,
     View,
+    require_distinct,
 )
 from finesieve_server.index.recovery import recover
 from finesieve_server.index.retrieval import Ranking, nearest
@@ -61,7 +62,7 @@ class Engine:
 
     def upsert(self, passages: Sequence[Passage], vectors: Sequence[Embedding | None]) -> Upserted:
         """Store all passages or none; one vector each, None where context_only."""
-        _require_distinct(passages)
+        require_distinct(passages)
         embeddings = [
             None if passage.context_only or vector is None else np.asarray(vector, np.float32)
             for passage, vector in zip(passages, vectors, strict=True)
@@ -191,16 +192,6 @@ class Engine:
             fields = ["embedding"]  # of a request with one query
         rows = list(np.asarray(queries, np.float32))
         return comparable(rows, fields, self._spec.dimension, self._spec.distance)
-
-
-def _require_distinct(passages: Sequence[Passage]) -> None:
-    seen: set[str] = set()
-    for position, passage in enumerate(passages):
-        if passage.id in seen:
-            raise DuplicateId(
-                f"passages[{position}].id", f"{passage.id!r} stands in this batch before"
-            )
-        seen.add(passage.id)
 
 
 def _found(ranking: Ranking, passages: dict[int, Passage]) -> list[Found]:

@@ -1,4 +1,4 @@
-"""Name what the index takes and gives: plain values, no behaviour, no I/O."""
+"""Name what the index takes and gives, and what a batch of it must be: plain values, no I/O."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from finesieve_server.errors import DuplicateId
 
 JsonScalar: TypeAlias = str | float | int | bool | None
 JsonValue: TypeAlias = JsonScalar | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
@@ -103,3 +105,12 @@ class Found:
 
     passage: Passage
     score: float
+
+
+def require_distinct(passages: Sequence[Passage]) -> None:
+    """Raise DuplicateId, naming passages[i], where two of a batch have one id."""
+    first_with: dict[str, int] = {}
+    for position, passage in enumerate(passages):
+        earlier = first_with.setdefault(passage.id, position)
+        if earlier != position:
+            raise DuplicateId(f"passages[{position}].id", f"is that of passages[{earlier}]")

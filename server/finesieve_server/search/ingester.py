@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finesieve_server.batching.plan import Priority
-from finesieve_server.errors import DuplicateId, InvalidArgument
+from finesieve_server.errors import InvalidArgument
 from finesieve_server.index.catalog import Catalog
-from finesieve_server.index.records import CollectionSpec, Passage, Upserted
+from finesieve_server.index.records import CollectionSpec, Passage, Upserted, require_distinct
 from finesieve_server.search.call import Call
 from finesieve_server.search.embedder import Embedder, Role
 from finesieve_server.search.limits import Limits
@@ -39,12 +39,9 @@ class Ingester:
         return await target.upsert(passages, vectors)
 
     def _check(self, spec: CollectionSpec, passages: Sequence[Passage]) -> None:
-        first_with: dict[str, int] = {}
+        require_distinct(passages)
         for position, passage in enumerate(passages):
             field = f"passages[{position}]"
-            earlier = first_with.setdefault(passage.id, position)
-            if earlier != position:
-                raise DuplicateId(f"{field}.id", f"is that of passages[{earlier}]")
             check_text(f"{field}.text", passage.text, self._limits.max_passage_chars)
             if passage.title:
                 check_text(f"{field}.title", passage.title, self._limits.max_passage_chars)

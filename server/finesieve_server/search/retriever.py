@@ -59,13 +59,15 @@ class Retriever:
         is not here; InvalidArgument for a text or a vector that cannot be one of its queries.
         """
         target = self._catalog.get(collection)
+        fields, given = [], []
         for query, path in zip(queries, paths, strict=True):
             if isinstance(query, str):
                 check_text(f"{path}text", query, self._limits.max_query_chars)
             else:
-                comparable(
-                    [query], [f"{path}embedding"], target.spec.dimension, target.spec.distance
-                )
+                fields.append(f"{path}embedding")
+                given.append(query)
+        # All at once, and before any text costs an embedding.
+        comparable(given, fields, target.spec.dimension, target.spec.distance)
         vectors = await self._vectors(target.spec, queries, call)
         with call.times.measure("retrieve"):
             return await target.search(
