@@ -58,6 +58,7 @@ class Work:
     deadline: float  # time.monotonic()
     priority: Priority = Priority.INTERACTIVE
     partial: bool = False
+    tenant: str = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ class Batcher:
         lengths = self._in_time(work)
         if not lengths:
             return Done((None,) * len(work.items), 0.0)
-        job = Job(work.model, lengths, work.deadline, work.priority, work.partial)
+        job = Job(work.model, lengths, work.deadline, work.priority, work.partial, work.tenant)
         caller = self._admit(job, work)
         try:
             async with asyncio.timeout(work.deadline - self._clock()):

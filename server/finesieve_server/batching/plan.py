@@ -71,6 +71,7 @@ class Job:
     priority: Priority = Priority.INTERACTIVE
     # May be answered with some items undone; otherwise all or nothing.
     partial: bool = False
+    tenant: str = "default"
     waiting: dict[int, "Item"] = field(default_factory=dict, init=False)  # by position, in order
     waiting_s: float = field(default=0.0, init=False)  # what they are predicted to take
     least_s: float = field(default=0.0, init=False)  # and on an idle device
@@ -158,6 +159,10 @@ class WaitingWork:
         self.tokens -= sum(item.tokens for item in job.waiting.values())
         job.waiting.clear()
         job.waiting_s = job.least_s = 0.0
+
+    def withdraw(self, item: Item) -> None:
+        """Remove one item, which has been answered otherwise; a job without items is gone."""
+        self._take(item)
 
     def give_up(self, now: float) -> list[Job]:
         """Remove and return the jobs that can no longer be finished in time.

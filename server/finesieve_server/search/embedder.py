@@ -71,7 +71,9 @@ class Embedder:
                 model.tokenizer, [prefix + text for text in texts], call
             )
             framed = [model.frame(ids) for ids in encoded]
-            done = await self._batcher.run(Work(model.name, framed, call.deadline, priority))
+            done = await self._batcher.run(
+                Work(model.name, framed, call.deadline, priority, tenant=call.tenant)
+            )
             call.times.add("queue", done.queue_s)
         vectors = np.empty((len(texts), manifest.dimension), np.float32)
         for position, row in enumerate(done.rows):

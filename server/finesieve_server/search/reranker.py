@@ -134,6 +134,7 @@ class Reranker:
                     call.deadline - (_ANSWER_S if options.partial else 0.0),
                     options.priority,
                     options.partial,
+                    call.tenant,
                 )
             )
             call.times.add("queue", done.queue_s)
