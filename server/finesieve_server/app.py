@@ -20,6 +20,7 @@ from finesieve_server.config import BadSettings, Settings, read_settings
 from finesieve_server.errors import FinesieveError
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.rpc.serving import Parts, Serving, Tls
+from finesieve_server.rpc.visit import TenantOf, one_tenant
 from finesieve_server.runtime.artifact import BadArtifact, read_artifact
 from finesieve_server.runtime.encoder import BiEncoder, CrossEncoder
 from finesieve_server.search.collections import Collections
@@ -52,7 +53,7 @@ def main() -> None:
         sys.exit(2)
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None:
     """Load, warm up, serve until told to stop, then drain and end the process."""
     stop = _stop_on_signals()
     metrics = Metrics()
@@ -70,7 +71,7 @@ async def serve(settings: Settings) -> None:
         )
         open_parts.push_async_callback(asyncio.to_thread, batcher.close)
         parts = _parts(settings, catalog, Models(encoders), batcher, tokenizers)
-        serving = _serving(settings, parts, metrics)
+        serving = _serving(settings, parts, metrics, tenant_of)
         port = await serving.start()
         await asyncio.to_thread(batcher.start, asyncio.get_running_loop())
         metrics_port = _serve_metrics(settings, metrics)
@@ -115,7 +116,7 @@ def _parts(
     )
 
 
-def _serving(settings: Settings, parts: Parts, metrics: Metrics) -> Serving:
+def _serving(settings: Settings, parts: Parts, metrics: Metrics, tenant_of: TenantOf) -> Serving:
     return Serving(
         parts,
         host=settings.host,
@@ -125,6 +126,7 @@ def _serving(settings: Settings, parts: Parts, metrics: Metrics) -> Serving:
         max_calls=settings.max_calls,
         max_request_bytes=settings.max_request_mib * 2**20,
         tls=_tls(settings),
+        tenant_of=tenant_of,
         metrics=metrics,
     )
 

@@ -72,7 +72,10 @@ class Settings(BaseSettings):
         1_000_000, ge=1, description="Tokens that may wait before calls are refused."
     )
     max_calls: int = Field(
-        1024, ge=1, description="Calls in flight before further ones are refused."
+        1024,
+        ge=1,
+        description="Calls in flight before further ones are refused; a tenant alone may have "
+        "eight ninths of them.",
     )
     max_request_mib: int = Field(32, ge=1, le=1024, description="Largest request, in MiB.")
     default_deadline_s: float = Field(

@@ -26,7 +26,7 @@ from finesieve_server.errors import (
 from finesieve_server.rpc.admission import Admission, Phase
 from finesieve_server.rpc.answers import within_one_message
 from finesieve_server.rpc.status import REQUEST_ID, code_of, message_of, trailers_of
-from finesieve_server.rpc.visit import Context, Handler, Visit
+from finesieve_server.rpc.visit import Context, Handler, TenantOf, Visit, one_tenant
 from finesieve_server.search.call import Call
 from finesieve_server.telemetry import Metrics
 
@@ -54,11 +54,13 @@ class Gate(grpc.GenericRpcHandler):
         metrics: Metrics,
         *,
         default_deadline_s: float,
+        tenant_of: TenantOf = one_tenant,
         message_s: float = _MESSAGE_S,
     ) -> None:
         self._admission = admission
         self._metrics = metrics
         self._default_deadline_s = default_deadline_s
+        self._tenant_of = tenant_of
         self._message_s = message_s
         self._handlers: dict[str, Handler] = {}
         # What drain() cuts short: waiting for a stream's next request, and work that is overdue.
@@ -144,13 +146,16 @@ class Gate(grpc.GenericRpcHandler):
     ) -> T:
         """Return the work's result, or end the call with the status of what went wrong."""
         try:
-            self._admission.enter()
+            visit.tenant = self._tenant_of(context)
+            self._admission.enter(visit.tenant)
         except FinesieveError as refusal:
             await self._refuse(visit, context, refusal)
+
         # Only when gRPC is done with a call is its answer sent, and may the server stop.
-        context.add_done_callback(
-            lambda _: self._admission.leave(visit.elapsed_s)  # type: ignore[arg-type] # any callable
-        )
+        def leave(_: object) -> None:
+            self._admission.leave(visit.tenant, visit.elapsed_s)
+
+        context.add_done_callback(leave)  # type: ignore[arg-type] # any callable
         if visit.is_late():
             await self._refuse(visit, context, DeadlineExceeded("expired on arrival"))
         try:

@@ -24,6 +24,7 @@ from finesieve_server.rpc.probes import Probes
 from finesieve_server.rpc.rerank import RerankService
 from finesieve_server.rpc.retrieval import RetrievalService
 from finesieve_server.rpc.search import SearchService
+from finesieve_server.rpc.visit import TenantOf, one_tenant
 from finesieve_server.search.collections import Collections
 from finesieve_server.search.embedder import Embedder
 from finesieve_server.search.ingester import Ingester
@@ -76,6 +77,7 @@ class Serving:
         max_calls: int,
         max_request_bytes: int,
         metrics: Metrics,
+        tenant_of: TenantOf = one_tenant,
         tls: Tls | None = None,
     ) -> None:
         services = _services(parts, limits)
@@ -84,7 +86,9 @@ class Serving:
         self._tls = tls
         self._options = _options(max_request_bytes)
         self._admission = Admission(max_calls, metrics.calls_in_flight)
-        self._gate = Gate(self._admission, metrics, default_deadline_s=default_deadline_s)
+        self._gate = Gate(
+            self._admission, metrics, default_deadline_s=default_deadline_s, tenant_of=tenant_of
+        )
         for descriptor, servicer in services:
             self._gate.add(descriptor, servicer)
         self._probes = Probes([descriptor.full_name for descriptor, _ in services])

@@ -21,6 +21,9 @@ from finesieve_server.telemetry import StageTimes
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+# Names whose call it is, by what nobody can forge: a verified credential. Raises a FinesieveError
+# to refuse the call.
+TenantOf: TypeAlias = Callable[[Context], str]
 Answer = TypeVar("Answer", bound=Message)
 T = TypeVar("T")
 
@@ -38,6 +41,7 @@ class Visit:
     arrived: float
     deadline: float | None
     default_deadline_s: float
+    tenant: str = "default"
     requests: int = 0
     request_bytes: int = 0
     answers: int = 0
@@ -61,7 +65,8 @@ class Visit:
     def call(self) -> Call:
         """Return what the stages get to know, for one request that arrives now."""
         default = time.monotonic() + self.default_deadline_s
-        return Call(default if self.deadline is None else self.deadline)
+        deadline = default if self.deadline is None else self.deadline
+        return Call(deadline, tenant=self.tenant)
 
     async def answer_one(
         self, answer: Callable[[Call], Awaitable[Answer]]
@@ -117,6 +122,7 @@ class Visit:
             "call",
             request_id=self.request_id,
             rpc=self.rpc,
+            tenant=self.tenant,
             status=status,
             reason=reason,
             requests=self.requests,
@@ -130,6 +136,11 @@ class Visit:
             retrieve_us=round(times.retrieve_s * 1e6),
             rerank_us=round(times.rerank_s * 1e6),
         )
+
+
+def one_tenant(_: Context) -> str:
+    """Return the same for every call: without credentials nobody is known apart."""
+    return "default"
 
 
 def request_id_of(context: Context) -> str:

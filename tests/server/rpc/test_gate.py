@@ -103,7 +103,7 @@ async def around(
     max_calls: int = 8,
     default_deadline_s: float = 30.0,
     phase: Phase = Phase.SERVING,
-    **options: float,
+    **options: Any,
 ) -> AsyncIterator[Around]:
     metrics = Metrics()
     admission = Admission(max_calls, metrics.calls_in_flight)
@@ -491,7 +491,7 @@ async def test_draining_lasts_until_refused_callers_stay_away() -> None:
 
     for _ in range(20):
         with pytest.raises(errors.Unavailable):
-            admission.enter()
+            admission.enter("default")
         await asyncio.sleep(0)
     still_waiting = not quiet.done()
     await quiet
