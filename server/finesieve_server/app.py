@@ -65,8 +65,9 @@ async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None
         open_parts.callback(tokenizers.close)
         batcher = Batcher(
             {encoder.name: encoder for encoder in encoders},
-            BatchLimits(settings.max_batch_tokens, settings.max_batch_ms / 1e3),
-            max_waiting_tokens=settings.max_queue_tokens,
+            BatchLimits(
+                settings.max_batch_tokens, settings.max_batch_ms / 1e3, settings.max_queue_tokens
+            ),
             metrics=metrics,
         )
         open_parts.push_async_callback(asyncio.to_thread, batcher.close)

@@ -69,7 +69,10 @@ class Settings(BaseSettings):
     )
     max_batch_ms: float = Field(250, gt=0, description="Longest batch, in predicted milliseconds.")
     max_queue_tokens: int = Field(
-        1_000_000, ge=1, description="Tokens that may wait before calls are refused."
+        1_000_000,
+        ge=1,
+        description="Tokens that may wait. A tenant's interactive work, and its bulk work, may each "
+        "take as much as is still free; calls beyond that are refused.",
     )
     max_calls: int = Field(
         1024,

@@ -100,13 +100,11 @@ class Batcher:
         models: Mapping[str, Model],
         limits: BatchLimits,
         *,
-        max_waiting_tokens: int,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = models
         self._limits = limits
-        self._max_waiting_tokens = max_waiting_tokens
         self._metrics = metrics
         self._clock = clock
         self._costs: dict[str, CostModel] = {}
@@ -173,13 +171,13 @@ class Batcher:
         now = self._clock()
         with self._changed:
             waiting = self._waiting.tokens
-            if waiting and waiting + sum(job.lengths) > self._room(work.priority):
+            if not self._waiting.has_room(job):
                 raise Overloaded(
                     f"the queue is full: {waiting} tokens wait",
                     retry_after_s=self._waiting.work_s(now) / 2,
                 )
             self._waiting.add(job, now)
-            late_s = now + self._waiting.ahead_s(job, now) + job.waiting_s - job.deadline
+            late_s = now + self._waiting.finish_s(job, now) - job.deadline
             if waiting and late_s > 0 and not job.partial:
                 self._waiting.remove(job)
                 raise Overloaded(
@@ -197,14 +195,6 @@ class Batcher:
             self._metrics.waiting_tokens.set(self._waiting.tokens)
             self._changed.notify()
         return caller
-
-    def _room(self, priority: Priority) -> int:
-        """Return how many tokens may wait, of such work as well: bulk leaves half free.
-
-        Work of any size is taken where nothing waits.
-        """
-        bulk = priority is Priority.BULK
-        return self._max_waiting_tokens // 2 if bulk else self._max_waiting_tokens
 
     def _leave(self, job: Job) -> None:
         with self._changed:

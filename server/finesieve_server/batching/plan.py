@@ -3,29 +3,36 @@
 The rule, whole:
 
 1. Work that can no longer be finished in time is given up before it costs anything.
-2. The job that is due first leads. A job is due at its deadline, or sooner: after some times as
-   long as it takes alone, so that everyone waits in proportion to what they ask for, and a query's
-   embedding does not queue behind a thousand pairs. Bulk work is due later. But a job that is all
-   or nothing, with no more time left than it needs, goes before all that have.
-3. Its longest item starts the batch, and the nearest lengths of any job of that model join, each
-   as long as its padding costs less than a batch of its own would.
-4. A job that may be answered in part, and may not be done in time, gives its items in its own
+2. Each tenant's interactive work stands in a line, and its bulk work in another. The line that
+   has had the least of the device leads (start-time fair queueing); a second of bulk counts as
+   ten, so it yields and is served all the same. Who comes back after a pause starts where the
+   others are: a pause earns nothing.
+3. In a line, the job that is due first leads. A job is due when it must start to be done by its
+   deadline, or sooner: after some times as long as it takes alone, so that everyone waits in
+   proportion to what they ask for, and a query's embedding does not queue behind a thousand pairs.
+4. Its longest item starts the batch, and the nearest lengths of any job of that model join, each
+   as long as its padding costs less than a batch of its own would. Each line pays for its own.
+5. A job that may be answered in part, and may not be done in time, gives its items in its own
    order instead, so that what is scored by its deadline is its best part.
 """
 
-from bisect import bisect_left
-from collections.abc import Container, Iterable, Mapping, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import count
 from operator import attrgetter
 from typing import Protocol
 
-# Predictions leave out padding and what arrives meanwhile. A job leads when it has this many times
+# Predictions leave out padding and what arrives meanwhile. A job is due when it has this many times
 # what it needs left, and a partial one is safe to be batched by length when it has that many.
 _LAST_MOMENT = 1.25
 _SAFE = 2.0
-_PLACE = attrgetter("place")
+# A second of bulk work counts as this many of interactive work.
+_BULK_COUNTS = 10.0
+_TURN = attrgetter("turn")
+_TOKENS = attrgetter("tokens")
 
 
 class Priority(Enum):
@@ -47,18 +54,17 @@ class Cost(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """The largest batch: in padded tokens, and in predicted seconds.
+    """The largest batch, in padded tokens and in predicted seconds, and how much may wait.
 
-    The second bounds how long an urgent newcomer waits for the batch that runs. A single item
+    The seconds bound how long an urgent newcomer waits for the batch that runs. A single item
     larger than either still runs, alone.
     """
 
     max_tokens: int
     max_s: float
+    max_waiting_tokens: int = 1_000_000
     # A job is due once it has waited this many times as long as it takes, if not before.
     stretch: float = 10.0
-    # A bulk job is due this much later.
-    bulk_patience_s: float = 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -73,12 +79,14 @@ class Job:
     partial: bool = False
     tenant: str = "default"
     waiting: dict[int, "Item"] = field(default_factory=dict, init=False)  # by position, in order
+    # The same, shortest first; what has left is dropped when it is met.
+    by_length: list["Item"] = field(default_factory=list, init=False)
     waiting_s: float = field(default=0.0, init=False)  # what they are predicted to take
     least_s: float = field(default=0.0, init=False)  # and on an idle device
-    due: float = field(default=0.0, init=False)
+    turn: tuple[float, int] = field(default=(0.0, 0), init=False)  # when due, then first come
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Item:
     """One text or pair of a job."""
 
@@ -87,7 +95,6 @@ class Item:
     tokens: int
     row_s: float  # predicted when it arrived
     least_s: float
-    place: tuple[int, int]  # by tokens, then first come, first served
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,59 +113,88 @@ class Batch:
         return max(item.tokens for item in self.items)
 
 
+@dataclass(slots=True, eq=False)
+class _Line:
+    """What waits of one tenant and one priority."""
+
+    counts: float  # what a second of the device counts for here
+    had_s: float  # seconds that count, so far
+    jobs: list[Job] = field(default_factory=list)  # by turn
+    tokens: int = 0
+    work_s: float = 0.0
+
+
 class WaitingWork:
     """All work that has not started, and the next batch of it."""
 
-    def __init__(self, costs: Mapping[str, Cost], limits: BatchLimits) -> None:
+    def __init__(self, costs: Mapping[str, Cost], limits: BatchLimits, devices: int = 1) -> None:
         self._costs = costs
         self._limits = limits
-        self._jobs: dict[Job, None] = {}  # in order of arrival
-        self._by_length: dict[str, list[Item]] = {model: [] for model in costs}
+        self._devices = devices
+        self._lines: dict[tuple[str, Priority], _Line] = {}
+        self._by_length = {model: _ByLength() for model in costs}
         self._arrivals = count()
+        self._had_s = 0.0  # of the line that led last
+        self._running_until = deque([0.0] * devices, devices)
         self.tokens = 0
 
+    def has_room(self, job: Job) -> bool:
+        """Return whether the job may wait: its line holds no more than what else is free.
+
+        So nobody fills the queue, and a newcomer always finds room. Where nothing waits, work of
+        any size may.
+        """
+        line = self._lines.get((job.tenant, job.priority))
+        held = line.tokens if line else 0
+        free = self._limits.max_waiting_tokens - self.tokens
+        return not self.tokens or held + sum(job.lengths) <= free
+
     def work_s(self, now: float) -> float:
-        """Seconds that the waiting work is predicted to take."""
-        return sum(_takes_s(job, now) for job in self._jobs)
+        """Seconds until all that waits is predicted to be done."""
+        waiting_s = sum(line.work_s for line in self._lines.values())
+        return (waiting_s + self._running_s(now)) / self._devices
+
+    def finish_s(self, job: Job, now: float) -> float:
+        """Seconds until this job, which waits, is predicted to be done.
+
+        What its line does before it, and what the others may take meanwhile, each by its share.
+        """
+        line = self._line(job)
+        before = line.jobs[: bisect_left(line.jobs, job.turn, key=_TURN)]
+        own_s = job.waiting_s + sum(_takes_s(each, now) for each in before)
+        others_s = sum(
+            min(other.work_s, own_s * line.counts / other.counts)
+            for other in self._lines.values()
+            if other is not line
+        )
+        return (own_s + others_s + self._running_s(now)) / self._devices
 
     def add(self, job: Job, now: float) -> None:
-        cost = self._costs[job.model]
+        line = self._lines.setdefault((job.tenant, job.priority), _new_line(job.priority))
+        if not line.jobs:
+            line.had_s = max(line.had_s, self._had_s)
+        cost, by_length = self._costs[job.model], self._by_length[job.model]
         for index, tokens in enumerate(job.lengths):
-            place = tokens, next(self._arrivals)
-            job.waiting[index] = Item(
-                job, index, tokens, cost.row_s(tokens), cost.least_row_s(tokens), place
-            )
-        items = job.waiting.values()
-        job.waiting_s = sum(item.row_s for item in items)
-        job.least_s = sum(item.least_s for item in items)
-        job.due = min(job.deadline, now + self._limits.stretch * job.waiting_s)
-        if job.priority is Priority.BULK:
-            job.due += self._limits.bulk_patience_s
-        self.tokens += sum(job.lengths)
-        by_length = self._by_length[job.model]
-        by_length.extend(items)
-        by_length.sort(key=_PLACE)
-        self._jobs[job] = None
-
-    def ahead_s(self, job: Job, now: float) -> float:
-        """Seconds that the others' work takes that goes before this job's."""
-        turn = _turn(job, now)
-        return sum(
-            _takes_s(each, now)
-            for each in self._jobs
-            if each is not job and _turn(each, now) <= turn
-        )
+            item = Item(job, index, tokens, cost.row_s(tokens), cost.least_row_s(tokens))
+            job.waiting[index] = item
+            job.waiting_s += item.row_s
+            job.least_s += item.least_s
+            by_length.add(item)
+        job.by_length = sorted(job.waiting.values(), key=_TOKENS)
+        # A partial job can be answered short, so that it must start only to give one item.
+        needs_s = job.by_length[-1].row_s if job.partial else _LAST_MOMENT * job.waiting_s
+        due = min(job.deadline - needs_s, now + self._limits.stretch * job.waiting_s)
+        job.turn = due, next(self._arrivals)
+        insort(line.jobs, job, key=_TURN)
+        line.work_s += job.waiting_s
+        tokens = sum(job.lengths)
+        line.tokens += tokens
+        self.tokens += tokens
 
     def remove(self, job: Job) -> None:
         """Forget what of the job has not started; a job that is not here is no error."""
-        if job not in self._jobs:
-            return
-        del self._jobs[job]
-        items = self._by_length[job.model]
-        self._by_length[job.model] = [item for item in items if item.job is not job]
-        self.tokens -= sum(item.tokens for item in job.waiting.values())
-        job.waiting.clear()
-        job.waiting_s = job.least_s = 0.0
+        for item in list(job.waiting.values()):
+            self._take(item)
 
     def withdraw(self, item: Item) -> None:
         """Remove one item, which has been answered otherwise; a job without items is gone."""
@@ -169,42 +205,99 @@ class WaitingWork:
 
         A partial job is finished with what it has once not even its next item fits.
         """
-        late = [job for job in self._jobs if now + self._least_s(job) > job.deadline]
+        late = [
+            job
+            for line in self._lines.values()
+            for job in line.jobs[: bisect_right(line.jobs, (now, 0), key=_TURN)]
+            if now + _least_s(job) > job.deadline
+        ]
         for job in late:
             self.remove(job)
         return late
 
     def take_batch(self, now: float) -> Batch | None:
         """Remove and return what goes next, or None where nothing waits."""
-        if not self._jobs:
+        line = self._leading()
+        if line is None:
             return None
-        in_turn = sorted(self._jobs, key=lambda job: _turn(job, now))
-        leader, hurried = in_turn[0], _hurried(in_turn, now)
-        growing = _Growing(self._costs[leader.model], self._limits, now)
-        if leader in hurried:
+        self._had_s = line.had_s
+        leader = line.jobs[0]
+        cost = self._costs[leader.model]
+        growing = _Growing(cost, self._limits, now)
+        if leader.partial and now + _SAFE * self.finish_s(leader, now) > leader.deadline:
             growing.join_in_order(leader.waiting.values())
         else:
-            growing.join_of_like_length(leader, self._by_length[leader.model], hurried)
-        for item in growing.items:
+            safe_until = now + _SAFE * self.work_s(now)
+            growing.join_of_like_length(leader, self._by_length[leader.model], safe_until)
+        batch = Batch(leader.model, growing.items)
+        row_s = cost.row_s(batch.longest)
+        line.had_s += cost.fixed_s * line.counts
+        for item in batch.items:
+            its_line = self._line(item.job)
+            its_line.had_s += row_s * its_line.counts
             self._take(item)
-        return Batch(leader.model, growing.items)
+        self._running_until.append(now + cost.batch_s(len(batch.items), batch.longest))
+        return batch
 
-    def _least_s(self, job: Job) -> float:
-        if job.partial:
-            following = next(iter(job.waiting.values()))
-            return following.least_s
-        return job.least_s
+    def _leading(self) -> _Line | None:
+        """Return the line that has had least; forget those with nothing waiting and nothing owed."""
+        self._lines = {
+            whose: line
+            for whose, line in self._lines.items()
+            if line.jobs or line.had_s > self._had_s
+        }
+        waiting = (line for line in self._lines.values() if line.jobs)
+        return min(waiting, key=lambda line: (line.had_s, line.counts), default=None)
+
+    def _line(self, job: Job) -> _Line:
+        return self._lines[job.tenant, job.priority]
+
+    def _running_s(self, now: float) -> float:
+        return sum(max(0.0, until - now) for until in self._running_until)
 
     def _take(self, item: Item) -> None:
         job = item.job
+        line = self._line(job)
         del job.waiting[item.index]
         job.waiting_s -= item.row_s
         job.least_s -= item.least_s
+        line.work_s -= item.row_s
+        line.tokens -= item.tokens
         self.tokens -= item.tokens
+        self._by_length[job.model].remove(item)
         if not job.waiting:
-            del self._jobs[job]
-        items = self._by_length[job.model]
-        del items[bisect_left(items, item.place, key=_PLACE)]
+            del line.jobs[bisect_left(line.jobs, job.turn, key=_TURN)]
+
+
+class _ByLength:
+    """The waiting items of one model by length; of one length, first come, first served."""
+
+    def __init__(self) -> None:
+        self._lengths: list[int] = []  # sorted
+        self._items: dict[int, dict[Item, None]] = {}
+
+    def add(self, item: Item) -> None:
+        if item.tokens not in self._items:
+            self._items[item.tokens] = {}
+            insort(self._lengths, item.tokens)
+        self._items[item.tokens][item] = None
+
+    def remove(self, item: Item) -> None:
+        same = self._items[item.tokens]
+        del same[item]
+        if not same:
+            del self._items[item.tokens]
+            del self._lengths[bisect_left(self._lengths, item.tokens)]
+
+    def up_to(self, tokens: int) -> Iterator[Item]:
+        """Yield the items of that length and shorter ones, the longest first."""
+        for at in range(bisect_right(self._lengths, tokens) - 1, -1, -1):
+            yield from self._items[self._lengths[at]]
+
+    def beyond(self, tokens: int) -> Iterator[Item]:
+        """Yield the longer items, the shortest first."""
+        for at in range(bisect_right(self._lengths, tokens), len(self._lengths)):
+            yield from self._items[self._lengths[at]]
 
 
 class _Growing:
@@ -224,17 +317,18 @@ class _Growing:
                 break
             self._add(item)
 
-    def join_of_like_length(
-        self, leader: Job, items: Sequence[Item], hurried: Container[Job]
-    ) -> None:
-        """Take the leader's longest item and its neighbours among `items`, sorted by length."""
-        first = max(leader.waiting.values(), key=_PLACE)
+    def join_of_like_length(self, leader: Job, items: _ByLength, safe_until: float) -> None:
+        """Take the leader's longest item and its neighbours.
+
+        Partial jobs whose deadline comes before `safe_until` keep their own order.
+        """
+        while leader.by_length[-1].index not in leader.waiting:
+            leader.by_length.pop()
+        first = leader.by_length[-1]
         self._add(first)
-        below = bisect_left(items, first.place, key=_PLACE) - 1
-        above = below + 2
+        below, above = items.up_to(first.tokens), items.beyond(first.tokens)
+        shorter, longer = next(below, None), next(above, None)
         while self._fits(0, self._due):
-            shorter = items[below] if below >= 0 else None
-            longer = items[above] if above < len(items) else None
             # The neighbour that brings less padding goes first.
             item = min(
                 (each for each in (shorter, longer) if each), key=self._padding_s, default=None
@@ -242,10 +336,12 @@ class _Growing:
             if item is None or self._padding_s(item) > self._cost.fixed_s:
                 break
             if item is shorter:
-                below -= 1
+                shorter = next(below, None)
             else:
-                above += 1
-            if item.job not in hurried and self._fits(item.tokens, item.job.deadline):
+                longer = next(above, None)
+            if item is first or (item.job.partial and item.job.deadline < safe_until):
+                continue
+            if self._fits(item.tokens, item.job.deadline):
                 self._add(item)
 
     def _add(self, item: Item) -> None:
@@ -268,15 +364,8 @@ class _Growing:
         )
 
 
-def _turn(job: Job, now: float) -> tuple[bool, float]:
-    """Return what jobs are sorted by: whose last moment has come goes first.
-
-    Bulk work can wait and partial work can be answered short, so neither has a last moment.
-    """
-    can_wait = job.partial or job.priority is Priority.BULK
-    if not can_wait and now + _LAST_MOMENT * job.waiting_s >= job.deadline:
-        return False, job.deadline
-    return True, job.due
+def _new_line(priority: Priority) -> _Line:
+    return _Line(_BULK_COUNTS if priority is Priority.BULK else 1.0, 0.0)
 
 
 def _takes_s(job: Job, now: float) -> float:
@@ -284,12 +373,5 @@ def _takes_s(job: Job, now: float) -> float:
     return min(job.waiting_s, max(0.0, job.deadline - now)) if job.partial else job.waiting_s
 
 
-def _hurried(in_turn: Sequence[Job], now: float) -> set[Job]:
-    """Return the partial jobs that may not be done in time."""
-    hurried = set()
-    work_s = 0.0
-    for job in in_turn:
-        work_s += _takes_s(job, now)
-        if job.partial and now + _SAFE * work_s > job.deadline:
-            hurried.add(job)
-    return hurried
+def _least_s(job: Job) -> float:
+    return next(iter(job.waiting.values())).least_s if job.partial else job.least_s

@@ -68,8 +68,7 @@ def model() -> Lengths:
 async def batcher(model: Lengths) -> AsyncIterator[Batcher]:
     batcher = Batcher(
         {"lengths": model},
-        BatchLimits(max_tokens=1024, max_s=10.0),
-        max_waiting_tokens=10_000,
+        BatchLimits(max_tokens=1024, max_s=10.0, max_waiting_tokens=10_000),
         metrics=Metrics(),
     )
     await asyncio.to_thread(batcher.start, asyncio.get_running_loop())
@@ -204,13 +203,13 @@ async def test_a_full_queue_refuses_with_a_time_to_come_back(
     await asyncio.gather(running, waiting)
 
 
-async def test_bulk_work_leaves_half_the_queue_to_interactive_work(
+async def test_bulk_work_leaves_room_in_the_queue_to_interactive_work(
     batcher: Batcher, model: Lengths
 ) -> None:
     model.hold()
     running = asyncio.create_task(batcher.run(work(50)))
     await model.wait_until_running()
-    bulk = replace(work(*[1000] * 3), priority=Priority.BULK)
+    bulk = replace(work(*[1000] * 4), priority=Priority.BULK)
     waiting = asyncio.create_task(batcher.run(bulk))
     await asyncio.sleep(0)
 

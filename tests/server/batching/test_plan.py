@@ -1,6 +1,7 @@
 """Which waiting work forms the next batch: no model, no clock."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 
@@ -118,11 +119,15 @@ def test_bulk_work_waits_for_interactive_work_that_is_due_a_little_later() -> No
     assert [lengths(batch) for batch in drained(work)] == [[50], [100]]
 
 
-def test_bulk_work_that_has_waited_long_goes_before_new_interactive_work() -> None:
-    bulk = job(100, deadline=50.0, priority=Priority.BULK)
-    work = waiting(bulk, job(70, deadline=65.0))
+def test_bulk_work_has_a_share_beside_endless_interactive_work() -> None:
+    bulk = job(*[100] * 50, priority=Priority.BULK)
+    work = waiting(bulk, job(*[100] * 500), max_tokens=100)
 
-    assert [lengths(batch) for batch in drained(work)] == [[100], [70]]
+    batches = [work.take_batch(float(at)) for at in range(110)]
+
+    of_bulk = [at for at, batch in enumerate(batches) if batch and batch.items[0].job is bulk]
+    assert len(of_bulk) == 10
+    assert all(8 <= after - before <= 14 for before, after in pairwise(of_bulk))
 
 
 def test_work_that_cannot_be_finished_in_time_is_given_up_unstarted() -> None:
@@ -189,13 +194,14 @@ def test_an_item_does_not_join_a_batch_that_would_end_after_its_deadline() -> No
     assert Line().batch_s(len(first.items), first.longest) <= 10.0
 
 
-def test_only_what_is_due_before_a_job_counts_against_it() -> None:
+def test_a_job_is_predicted_to_wait_for_what_is_due_before_it_and_for_the_others_shares() -> None:
     bulk = job(*[100] * 50, deadline=60.0, priority=Priority.BULK)
     urgent, patient, last = job(10, deadline=5.0), job(20, deadline=15.0), job(30)
     work = waiting(bulk, urgent, patient, last)
 
-    assert work.ahead_s(patient, now=0.0) == pytest.approx(1.0)
-    assert work.ahead_s(bulk, now=0.0) == pytest.approx(6.0)
+    assert work.finish_s(urgent, now=0.0) == pytest.approx(1.0 + 0.1)
+    assert work.finish_s(patient, now=0.0) == pytest.approx(1.0 + 2.0 + 0.3)
+    assert work.finish_s(bulk, now=0.0) == pytest.approx(506.0)
     assert work.work_s(now=0.0) == pytest.approx(506.0)
 
 
@@ -231,8 +237,9 @@ def test_a_partial_job_larger_than_its_time_neither_leads_nor_counts_for_more_th
 
     assert first is not None
     assert lengths(first) == [30]
-    assert work.ahead_s(job(30, deadline=5000.0), now=0.0) == 0.0
-    assert work.work_s(now=0.0) == pytest.approx(800.0)
+    later = job(*[30] * 100, deadline=5000.0)
+    work.add(later, now=700.0)
+    assert work.finish_s(later, now=700.0) == pytest.approx(300.0 + 100.0)
 
 
 def test_bulk_work_has_no_last_moment() -> None:

@@ -47,7 +47,6 @@ async def reranker(model: CrossEncoder) -> AsyncIterator[Reranker]:
     batcher = Batcher(
         {model.name: model},
         BatchLimits(max_tokens=512, max_s=1.0),
-        max_waiting_tokens=1_000_000,
         metrics=Metrics(),
     )
     await asyncio.to_thread(batcher.start, asyncio.get_running_loop())
