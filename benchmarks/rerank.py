@@ -90,7 +90,7 @@ def _arguments() -> argparse.Namespace:
 
 def _cross_encoder() -> CrossEncoder:
     settings = read_settings([])
-    return next(each for each in load_models(settings) if isinstance(each, CrossEncoder))
+    return next(each for each in load_models(settings).models[0] if isinstance(each, CrossEncoder))
 
 
 def _encode(model: CrossEncoder, calls: Sequence[RerankCall]) -> list[Framed]:

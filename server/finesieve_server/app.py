@@ -21,8 +21,9 @@ from finesieve_server.errors import FinesieveError
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.rpc.serving import Parts, Serving, Tls
 from finesieve_server.rpc.visit import TenantOf, one_tenant
-from finesieve_server.runtime.artifact import BadArtifact, read_artifact
-from finesieve_server.runtime.encoder import BiEncoder, CrossEncoder
+from finesieve_server.runtime.artifact import BadArtifact
+from finesieve_server.runtime.device import Device, NoDevice
+from finesieve_server.runtime.loading import Loaded, load
 from finesieve_server.search.collections import Collections
 from finesieve_server.search.embedder import Embedder
 from finesieve_server.search.ingester import Ingester
@@ -47,7 +48,7 @@ def main() -> None:
         settings = read_settings(sys.argv[1:])
         configure_logging(settings.log_level)
         asyncio.run(serve(settings))
-    except (BadSettings, BadArtifact, CannotStart, FinesieveError) as problem:
+    except (BadSettings, BadArtifact, NoDevice, CannotStart, FinesieveError) as problem:
         for line in str(problem).splitlines():
             print(f"finesieve-server: {line}", file=sys.stderr)
         sys.exit(2)
@@ -57,7 +58,8 @@ async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None
     """Load, warm up, serve until told to stop, then drain and end the process."""
     stop = _stop_on_signals()
     metrics = Metrics()
-    encoders = load_models(settings)
+    loaded = load_models(settings)
+    encoders = loaded.models[0]
     async with AsyncExitStack() as open_parts:
         catalog = await Catalog.open(settings.data_dir, threads=settings.threads or _cores())
         open_parts.push_async_callback(catalog.close)
@@ -65,9 +67,7 @@ async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None
         open_parts.callback(tokenizers.close)
         batcher = Batcher(
             {encoder.name: encoder for encoder in encoders},
-            BatchLimits(
-                settings.max_batch_tokens, settings.max_batch_ms / 1e3, settings.max_queue_tokens
-            ),
+            _batch_limits(settings, loaded.devices[0]),
             metrics=metrics,
         )
         open_parts.push_async_callback(asyncio.to_thread, batcher.close)
@@ -83,6 +83,7 @@ async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None
             port=port,
             metrics_port=metrics_port,
             models=[encoder.name for encoder in encoders],
+            devices=[f"{device.kind}:{device.index}" for device in loaded.devices],
             data_dir=str(settings.data_dir),
         )
         await stop.wait()
@@ -132,20 +133,22 @@ def _serving(settings: Settings, parts: Parts, metrics: Metrics, tenant_of: Tena
     )
 
 
-def load_models(settings: Settings) -> list[BiEncoder | CrossEncoder]:
-    """Verify and load every model folder. Raises BadArtifact or CannotStart."""
+def load_models(settings: Settings) -> Loaded:
+    """Verify and load every model folder. Raises BadArtifact, NoDevice or CannotStart."""
     _check_onnxruntime()
-    threads = settings.threads or _cores()
-    encoders: list[BiEncoder | CrossEncoder] = []
-    for folder in model_folders(settings.models):
-        artifact = read_artifact(folder)
-        kind = BiEncoder if artifact.manifest.kind == "bi-encoder" else CrossEncoder
-        encoder = kind(artifact, threads=threads)
-        if encoder.name in {each.name for each in encoders}:
+    loaded = load(
+        model_folders(settings.models),
+        threads=settings.threads or _cores(),
+        wanted=settings.device,
+        cards=[] if settings.gpus == "all" else list(map(int, settings.gpus.split(","))),
+        card_bytes=settings.gpu_memory_mib * 2**20,
+    )
+    names = [encoder.name for encoder in loaded.models[0]]
+    for encoder in loaded.models[0]:
+        if names.count(encoder.name) > 1:
             raise CannotStart(f"models: two are named {encoder.name!r}; a name must be unique")
-        _log.info("model loaded", model=encoder.name, precision=artifact.manifest.precision)
-        encoders.append(encoder)
-    return encoders
+        _log.info("model loaded", model=encoder.name, precision=encoder.manifest.precision)
+    return loaded
 
 
 def model_folders(setting: str) -> Sequence[Path]:
@@ -185,6 +188,12 @@ def _is_installed(distribution: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
+
+
+def _batch_limits(settings: Settings, device: Device) -> BatchLimits:
+    # A card needs some ten thousand tokens to be busy; a CPU's batches are cheaper short.
+    tokens = settings.max_batch_tokens or (16_384 if device.is_cuda else 512)
+    return BatchLimits(tokens, settings.max_batch_ms / 1e3, settings.max_queue_tokens)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -58,14 +58,32 @@ class Settings(BaseSettings):
         description="Model folders, with commas between them; the first of its kind is the "
         "default. 'bundled' stands for those that come with finesieve; 'none': callers embed.",
     )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="What models run on. auto: CUDA where it can be had and a model is not int8.",
+    )
+    gpus: str = Field(
+        "all",
+        pattern=r"^(all|\d+(,\d+)*)$",
+        description="CUDA cards to use: all, or their numbers with commas between them.",
+    )
+    gpu_memory_mib: int = Field(
+        0,
+        ge=0,
+        description="Most working memory on a card, in MiB, beside the weights; 0: no limit.",
+    )
     threads: int = Field(
         0,
         ge=0,
         le=1024,
         description="Threads of a batch, of building a graph, of tokenizing; 0: one a core.",
     )
-    max_batch_tokens: int = Field(
-        512, ge=16, le=1_048_576, description="Largest batch, in tokens with their padding."
+    max_batch_tokens: int | None = Field(
+        None,
+        ge=16,
+        le=1_048_576,
+        description="Largest batch, in tokens with their padding; "
+        "where it is not set, 512 on a CPU and 16384 on a GPU.",
     )
     max_batch_ms: float = Field(250, gt=0, description="Longest batch, in predicted milliseconds.")
     max_queue_tokens: int = Field(

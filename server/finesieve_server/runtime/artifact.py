@@ -63,6 +63,8 @@ class Manifest:
     activation: Literal["sigmoid", "identity"] = "sigmoid"
     calibration: Calibration = Calibration()
     first_stage_weight: float = 0.0
+    # Operators that the export fused for GPUs, and how many of each.
+    fused: Mapping[str, int] = field(default_factory=dict)
     # What the export measured against the source model.
     parity: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, FileDigest] = field(default_factory=dict)
@@ -168,6 +170,7 @@ def _check(folder: Path, manifest: Manifest) -> None:
             type(each) is int for each in whole_numbers
         ),
         "the name is empty": not manifest.name,
+        "fused is not an object": not isinstance(manifest.fused, Mapping),
     }
     for problem, found in problems.items():
         if found:

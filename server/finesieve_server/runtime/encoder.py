@@ -1,23 +1,42 @@
 """What bi-encoders and cross-encoders share: a manifest, a tokenizer, a session."""
 
 from collections.abc import Sequence
+from copy import copy
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finesieve_server.runtime.artifact import Artifact, Manifest
+from finesieve_server.runtime.device import CPU, Device
 from finesieve_server.runtime.session import Session
 from finesieve_server.runtime.tokenizer import Framed, TokenIds, Tokenizer
 
 
 class Encoder:
-    """A loaded model. `run` is for one thread at a time; the rest is for any."""
+    """A loaded model, on one device. Any thread may use it."""
 
-    def __init__(self, artifact: Artifact, *, threads: int) -> None:
+    def __init__(self, artifact: Artifact, *, threads: int, device: Device = CPU) -> None:
+        self._artifact = artifact
+        self._threads = threads
         self.manifest: Manifest = artifact.manifest
         self.sha256 = artifact.manifest.files["model.onnx"].sha256
         self.tokenizer = Tokenizer(artifact.tokenizer_path)
-        self._session = Session(artifact.model_path, threads=threads, pad_id=self.tokenizer.pad_id)
+        self._session = self._open(device)
+
+    def on(self, device: Device) -> Self:
+        """Return the same model on another device; the tokenizer is shared."""
+        other = copy(self)
+        other._session = self._open(device)  # noqa: SLF001 - of this class
+        return other
+
+    def _open(self, device: Device) -> Session:
+        return Session(
+            self._artifact.model_path,
+            threads=self._threads,
+            pad_id=self.tokenizer.pad_id,
+            device=device,
+        )
 
     @property
     def name(self) -> str:

@@ -1,0 +1,59 @@
+"""Load model folders onto the devices that there are, one set of models a device."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from finesieve_server.runtime.artifact import Artifact, BadArtifact, read_artifact
+from finesieve_server.runtime.device import CPU, Device, Wanted, find_devices
+from finesieve_server.runtime.encoder import BiEncoder, CrossEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The devices and, for each of them, every model on it."""
+
+    devices: Sequence[Device]
+    models: Sequence[Sequence[BiEncoder | CrossEncoder]]
+
+
+def load(
+    folders: Sequence[Path],
+    *,
+    threads: int,
+    wanted: Wanted = "cpu",
+    cards: Sequence[int] = (),
+    card_bytes: int = 0,
+) -> Loaded:
+    """Verify and load every folder; `card_bytes` of a card are shared evenly, 0 is no limit.
+
+    Raises BadArtifact, or NoDevice where CUDA is wanted and cannot be had.
+    """
+    artifacts = [read_artifact(folder) for folder in folders]
+    if wanted == "auto" and all(each.manifest.precision == "int8" for each in artifacts):
+        wanted = "cpu"  # made for it; also where there is no model at all
+    devices = find_devices(wanted, cards, arena_bytes=card_bytes // max(1, len(artifacts)))
+    models = []
+    for artifact in artifacts:
+        for device in devices:
+            check_fits(artifact, device)
+        kind = BiEncoder if artifact.manifest.kind == "bi-encoder" else CrossEncoder
+        first = kind(artifact, threads=threads, device=devices[0])
+        models.append([first, *(first.on(device) for device in devices[1:])])
+    return Loaded(devices, [[each[at] for each in models] for at in range(len(devices))])
+
+
+def check_fits(artifact: Artifact, device: Device = CPU) -> None:
+    """Raise BadArtifact where the model is made for another kind of device."""
+    if device.is_cuda and artifact.manifest.precision == "int8":
+        raise BadArtifact(
+            artifact.folder,
+            "is int8, which a GPU runs many times slower than fp32; convert the model with "
+            "`finesieve-export convert --precision fp16`, or start with --device cpu",
+        )
+    if not device.is_cuda and "PackedAttention" in artifact.manifest.fused:
+        raise BadArtifact(
+            artifact.folder,
+            "has its padding removed, which onnxruntime can do on CUDA only; start with --device "
+            "cuda on a machine with a card, or convert the model without --packing",
+        )
