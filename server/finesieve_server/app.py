@@ -66,8 +66,11 @@ async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None
         tokenizers = TokenizerPool(settings.threads or _cores())
         open_parts.callback(tokenizers.close)
         batcher = Batcher(
-            {encoder.name: encoder for encoder in encoders},
+            [{encoder.name: encoder for encoder in each} for each in loaded.models],
             _batch_limits(settings, loaded.devices[0]),
+            # A card computes one batch while the next is brought to it.
+            in_flight=2 if loaded.devices[0].is_cuda else 1,
+            score_cache_bytes=settings.score_cache_mib * 2**20,
             metrics=metrics,
         )
         open_parts.push_async_callback(asyncio.to_thread, batcher.close)

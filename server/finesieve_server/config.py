@@ -92,6 +92,9 @@ class Settings(BaseSettings):
         description="Tokens that may wait. A tenant's interactive work, and its bulk work, may each "
         "take as much as is still free; calls beyond that are refused.",
     )
+    score_cache_mib: int = Field(
+        32, ge=0, description="Memory for scores computed before, in MiB; 0 keeps none."
+    )
     max_calls: int = Field(
         1024,
         ge=1,

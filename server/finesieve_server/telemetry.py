@@ -81,6 +81,21 @@ class Metrics:
             "Tokens in the queue of the device.",
             registry=self.registry,
         )
+        self.score_cache_hits = Counter(
+            "finesieve_score_cache_hits",
+            "Pairs that were answered by a score computed before.",
+            registry=self.registry,
+        )
+        self.score_cache_misses = Counter(
+            "finesieve_score_cache_misses",
+            "Pairs that no kept score answered.",
+            registry=self.registry,
+        )
+        self.score_cache_entries = Gauge(
+            "finesieve_score_cache_entries",
+            "Scores that are kept.",
+            registry=self.registry,
+        )
         self.batch_seconds = Histogram(
             "finesieve_batch_duration_seconds",
             "Time of one batch on the device.",

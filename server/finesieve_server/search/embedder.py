@@ -7,8 +7,9 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from finesieve_server.batching.batcher import Batcher, Work
+from finesieve_server.batching.batcher import Batcher
 from finesieve_server.batching.plan import Priority
+from finesieve_server.batching.work import Work
 from finesieve_server.errors import ModelFailure
 from finesieve_server.runtime.encoder import BiEncoder
 from finesieve_server.search.call import Call

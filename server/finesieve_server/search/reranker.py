@@ -12,8 +12,9 @@ from itertools import islice
 
 import numpy as np
 
-from finesieve_server.batching.batcher import Batcher, Row, Work
+from finesieve_server.batching.batcher import Batcher
 from finesieve_server.batching.plan import Priority
+from finesieve_server.batching.work import Row, Work
 from finesieve_server.errors import FinesieveError, InvalidArgument, ModelFailure
 from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.runtime.tokenizer import Framed

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from finesieve_server.batching.batcher import Batcher, Done, Work
+from finesieve_server.batching.batcher import Batcher
 from finesieve_server.batching.plan import BatchLimits, Priority
+from finesieve_server.batching.work import Done, Work
 from finesieve_server.errors import (
     DeadlineExceeded,
     DeadlineTooShort,
@@ -67,8 +68,9 @@ def model() -> Lengths:
 @pytest.fixture
 async def batcher(model: Lengths) -> AsyncIterator[Batcher]:
     batcher = Batcher(
-        {"lengths": model},
+        [{"lengths": model}],
         BatchLimits(max_tokens=1024, max_s=10.0, max_waiting_tokens=10_000),
+        score_cache_bytes=0,
         metrics=Metrics(),
     )
     await asyncio.to_thread(batcher.start, asyncio.get_running_loop())

@@ -45,8 +45,9 @@ def model() -> CrossEncoder:
 @pytest.fixture
 async def reranker(model: CrossEncoder) -> AsyncIterator[Reranker]:
     batcher = Batcher(
-        {model.name: model},
+        [{model.name: model}],
         BatchLimits(max_tokens=512, max_s=1.0),
+        score_cache_bytes=0,
         metrics=Metrics(),
     )
     await asyncio.to_thread(batcher.start, asyncio.get_running_loop())

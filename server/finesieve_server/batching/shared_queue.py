@@ -1,0 +1,266 @@
+"""The queue between callers and devices: who is let in, and which items share a row.
+
+What goes next is `plan.py`'s to say; here is the lock around it. An item whose twin (one of the
+same key) runs already is not queued, and one whose twin is taken leaves the queue with it.
+"""
+
+import asyncio
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+
+from finesieve_server.batching.cost import CostModel
+from finesieve_server.batching.plan import Batch, Item, Job, WaitingWork
+from finesieve_server.batching.work import Row, Work
+from finesieve_server.errors import DeadlineTooShort, Overloaded
+from finesieve_server.telemetry import Metrics
+
+
+@dataclass(slots=True, eq=False)
+class Caller:
+    """One caller's work, and what has come of it."""
+
+    work: Work
+    arrived: float
+    finished: asyncio.Future[None]
+    rows: list[Row] = field(init=False)
+    shared: int = 0
+    outstanding: int = 0  # rows that may still come
+    job: Job | None = None  # what had to queue
+    positions: Sequence[int] = ()  # of the job's items in the work
+    taken: int = 0  # of the job's items, into batches
+    first_started: float | None = None
+
+    def __post_init__(self) -> None:
+        self.rows = [None] * len(self.work.items)
+
+    def key(self, position: int) -> bytes | None:
+        return None if self.work.keys is None else self.work.keys[position]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row goes."""
+
+    caller: Caller
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A batch that runs, no key twice in it, and the places that each of its rows goes to.
+
+    A twin that arrives meanwhile gets a place too.
+    """
+
+    batch: Batch
+    payloads: Sequence[Sized]
+    keys: Sequence[bytes | None]
+    places: Sequence[list[Place]]
+
+
+class SharedQueue:
+    """All work of all callers, under one plan and one lock."""
+
+    def __init__(
+        self,
+        waiting: WaitingWork,
+        costs: Mapping[str, CostModel],
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._waiting = waiting
+        self._costs = costs
+        self._metrics = metrics
+        self._clock = clock
+        self._callers: dict[Job, Caller] = {}
+        # By key: the items that wait, and the places of the row that is on a device.
+        self._twins: dict[bytes, dict[tuple[Job, int], Item]] = {}
+        self._running: dict[bytes, list[Place]] = {}
+        self._changed = threading.Condition()
+        self._closing = False
+
+    def enter(self, caller: Caller, positions: Sequence[int]) -> None:
+        """Queue the items at these positions of the caller's work, or find them a place.
+
+        Raises Overloaded where the queue is full or too long for the deadline, DeadlineTooShort
+        where not even an idle device could keep it.
+        """
+        with self._changed:
+            running = {at: places for at in positions if (places := self._places_of(caller, at))}
+            queued = self._in_time(caller.work, [at for at in positions if at not in running])
+            if queued:
+                job = _job(caller.work, [len(caller.work.items[at]) for at in queued])
+                self._admit(job)
+                caller.job, caller.positions = job, queued
+                self._callers[job] = caller
+                self._note_twins(caller)
+                self._metrics.waiting_tokens.set(self._waiting.tokens)
+                self._changed.notify_all()
+            for at, places in running.items():
+                places.append(Place(caller, at))
+                caller.first_started = caller.arrived
+            caller.outstanding = len(queued) + len(running)
+
+    def require_room(self, job: Job) -> None:
+        """Raise Overloaded where `enter` would, by the same rule."""
+        with self._changed:
+            if self._waiting.tokens:
+                self._admit(job)
+                self._waiting.remove(job)
+
+    def leave(self, caller: Caller) -> None:
+        """Forget a caller, and take what has not started of its work out of the queue."""
+        if caller.job is None:
+            return
+        with self._changed:
+            self._waiting.remove(caller.job)
+            self._forget_twins(caller)
+            del self._callers[caller.job]
+            self._metrics.waiting_tokens.set(self._waiting.tokens)
+
+    def next_batch(self, give_up: Callable[[Caller, int], None]) -> Started | None:
+        """Return what goes next, once there is something; None once the queue is closed.
+
+        `give_up` is told of callers whose last so many items can no longer be done in time.
+        """
+        with self._changed:
+            while not self._closing:
+                now = self._clock()
+                for job in self._waiting.give_up(now):
+                    caller = self._callers[job]
+                    self._forget_twins(caller)
+                    give_up(caller, len(job.lengths) - caller.taken)
+                batch = self._waiting.take_batch(now)
+                if batch is not None:
+                    return self._start(batch, now)
+                self._changed.wait()
+        return None
+
+    def is_wanted(self, started: Started, row: int) -> bool:
+        """Does anybody still wait for that row, with time left? If not, nobody can any more."""
+        now = self._clock()
+        with self._changed:
+            for place in started.places[row]:
+                caller = place.caller
+                if not caller.finished.done() and now < caller.work.deadline:
+                    return True
+            self._finish(started, row)
+        return False
+
+    def finish(self, started: Started) -> None:
+        """Take the batch as run: nobody gets a place in it any more."""
+        with self._changed:
+            for row in range(len(started.keys)):
+                self._finish(started, row)
+
+    def close(self) -> None:
+        """Let `next_batch` return None from now on."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    def _places_of(self, caller: Caller, position: int) -> list[Place] | None:
+        key = caller.key(position)
+        return None if key is None else self._running.get(key)
+
+    def _in_time(self, work: Work, positions: Sequence[int]) -> Sequence[int]:
+        """Return those of the positions that an idle device could do by the deadline.
+
+        Raises DeadlineTooShort where these are not all, and all are wanted.
+        """
+        left_s = work.deadline - self._clock()
+        least_row_s = self._costs[work.model].least_row_s
+        done_s = list(accumulate(least_row_s(len(work.items[at])) for at in positions))
+        in_time = bisect_right(done_s, left_s)
+        if in_time < len(positions) and not work.partial:
+            raise DeadlineTooShort(done_s[-1], left_s)
+        return positions[:in_time]
+
+    def _admit(self, job: Job) -> None:
+        """Add the job to what waits. Raises Overloaded: where nothing waits, never."""
+        now = self._clock()
+        waiting, tokens = self._waiting.tokens, sum(job.lengths)
+        if not self._waiting.has_room(job):
+            raise Overloaded(
+                f"the queue is full: {waiting} tokens wait",
+                # As long as it takes to work off as much as this would bring.
+                retry_after_s=self._waiting.work_s(now) * min(1.0, tokens / waiting),
+            )
+        self._waiting.add(job, now)
+        late_s = now + self._waiting.finish_s(job, now) - job.deadline
+        if waiting and late_s > 0 and not job.partial:
+            self._waiting.remove(job)
+            raise Overloaded(
+                f"with what goes before, this would be {late_s:.1f} s late", retry_after_s=late_s
+            )
+
+    def _finish(self, started: Started, row: int) -> None:
+        key = started.keys[row]
+        if key is not None and self._running.get(key) is started.places[row]:
+            del self._running[key]
+
+    def _start(self, batch: Batch, now: float) -> Started:
+        items: list[Item] = []
+        keys: list[bytes | None] = []
+        places: list[list[Place]] = []
+        for item in batch.items:
+            key = self._key(item)
+            if key is None:
+                alike = [item]
+            elif key in self._running:
+                continue  # beside its twin in this batch
+            else:
+                alike = list(self._twins.pop(key).values())
+            for twin in alike:
+                if twin.index in twin.job.waiting:
+                    self._waiting.withdraw(twin)
+            places.append([self._place(twin, now) for twin in alike])
+            items.append(item)
+            keys.append(key)
+            if key is not None:
+                self._running[key] = places[-1]
+        self._metrics.waiting_tokens.set(self._waiting.tokens)
+        return Started(replace(batch, items=items), list(map(self._payload, items)), keys, places)
+
+    def _place(self, item: Item, now: float) -> Place:
+        caller = self._callers[item.job]
+        caller.taken += 1
+        if caller.first_started is None:
+            caller.first_started = now
+            self._metrics.queue_seconds.labels(item.job.model).observe(now - caller.arrived)
+        return Place(caller, caller.positions[item.index])
+
+    def _payload(self, item: Item) -> Sized:
+        caller = self._callers[item.job]
+        return caller.work.items[caller.positions[item.index]]
+
+    def _key(self, item: Item) -> bytes | None:
+        caller = self._callers[item.job]
+        return caller.key(caller.positions[item.index])
+
+    def _note_twins(self, caller: Caller) -> None:
+        for job, index, key in _keyed(caller):
+            self._twins.setdefault(key, {})[job, index] = job.waiting[index]
+
+    def _forget_twins(self, caller: Caller) -> None:
+        for job, index, key in _keyed(caller):
+            alike = self._twins.get(key)
+            if alike and alike.pop((job, index), None) and not alike:
+                del self._twins[key]
+
+
+def _job(work: Work, lengths: Sequence[int]) -> Job:
+    return Job(work.model, lengths, work.deadline, work.priority, work.partial, work.tenant)
+
+
+def _keyed(caller: Caller) -> Iterator[tuple[Job, int, bytes]]:
+    """Yield the job's items that have a key."""
+    if caller.job is None:
+        return
+    for index, position in enumerate(caller.positions):
+        key = caller.key(position)
+        if key is not None:
+            yield caller.job, index, key
