@@ -7,6 +7,7 @@ an error of errors.py.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import grpc
@@ -27,6 +28,7 @@ from finesieve_server.rpc.admission import Admission, Phase
 from finesieve_server.rpc.answers import within_one_message
 from finesieve_server.rpc.status import REQUEST_ID, code_of, message_of, trailers_of
 from finesieve_server.rpc.visit import Context, Handler, TenantOf, Visit, one_tenant
+from finesieve_server.rpc.waiting import cut_short, unless_cut_short, within
 from finesieve_server.search.call import Call
 from finesieve_server.telemetry import Metrics
 
@@ -34,8 +36,10 @@ from finesieve_server.telemetry import Metrics
 # Meanwhile the last answers leave this machine, which the end of the process could cut off.
 _QUIET_S = 0.1
 _LINGER_S = 1.0
-# A call holds one of the places inside while its message is on the way: at most for so long.
+# A call holds one of the places inside while its message, or its status, is on the way: at most for
+# so long. A stream holds one also while its sender or its reader pauses.
 _MESSAGE_S = 10.0
+_PAUSE_S = 300.0
 
 T = TypeVar("T")
 Unary: TypeAlias = Callable[[Any, Call], Awaitable[Message]]
@@ -56,12 +60,14 @@ class Gate(grpc.GenericRpcHandler):
         default_deadline_s: float,
         tenant_of: TenantOf = one_tenant,
         message_s: float = _MESSAGE_S,
+        pause_s: float = _PAUSE_S,
     ) -> None:
         self._admission = admission
         self._metrics = metrics
         self._default_deadline_s = default_deadline_s
         self._tenant_of = tenant_of
         self._message_s = message_s
+        self._pause_s = pause_s
         self._handlers: dict[str, Handler] = {}
         # What drain() cuts short: waiting for a stream's next request, and work that is overdue.
         self._readers: set[asyncio.Timeout] = set()
@@ -85,11 +91,11 @@ class Gate(grpc.GenericRpcHandler):
         What is not answered within `grace_s` is refused too. Refusing goes on after the return.
         """
         self._admission.phase = Phase.DRAINING
-        _cut_short(self._readers)
+        cut_short(self._readers)
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._admission.empty()
-        _cut_short(self._workers)
+        cut_short(self._workers)
         with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):
                 await self._admission.quiet(_QUIET_S)
@@ -103,7 +109,8 @@ class Gate(grpc.GenericRpcHandler):
                 visit.deadline = visit.arrived + self._default_deadline_s
 
             async def work() -> bytes:
-                request = _decoded(request_type, await self._only_message(context), visit)
+                message = await within(self._message_s, context.read, "no whole message came")
+                request = _decoded(request_type, message, visit)
                 call = visit.call()
                 visit.times = call.times
                 return _encoded(await behaviour(request, call), visit)
@@ -123,7 +130,8 @@ class Gate(grpc.GenericRpcHandler):
                 requests = self._requests(request_type, context, visit)
                 async with aclosing(behaviour(requests, visit)) as answers:
                     async for answer in answers:
-                        await context.write(_encoded(answer, visit))
+                        sending = partial(context.write, _encoded(answer, visit))
+                        await within(self._pause_s, sending, "an answer was not read")
 
             await self._let_through(visit, context, work)
 
@@ -160,7 +168,7 @@ class Gate(grpc.GenericRpcHandler):
             await self._refuse(visit, context, DeadlineExceeded("expired on arrival"))
         try:
             outcome = await visit.attempt(
-                lambda: _unless_cut_short(work, self._workers), visit.deadline
+                lambda: unless_cut_short(work, self._workers), visit.deadline
             )
         except asyncio.CancelledError:
             self._finish(visit, "DEADLINE_EXCEEDED" if visit.is_late() else "CANCELLED", "")
@@ -175,7 +183,12 @@ class Gate(grpc.GenericRpcHandler):
         self._finish(visit, code_of(error).name, status.reason)
         if isinstance(error, ResourceExhausted | DeadlineExceeded):
             self._metrics.refusals.labels(status.reason).inc()
-        await context.abort(code_of(error), message_of(error), trailers_of(error, visit.request_id))
+        trailers = trailers_of(error, visit.request_id)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._message_s):
+                await context.abort(code_of(error), message_of(error), trailers)
+        # Behind an answer that nobody reads, no status arrives. This is how gRPC lets go of a call.
+        raise asyncio.CancelledError
 
     def _finish(self, visit: Visit, status: str, reason: str) -> None:
         self._metrics.calls.labels(visit.rpc, status).inc()
@@ -189,42 +202,11 @@ class Gate(grpc.GenericRpcHandler):
         while (message := await self._next_message(context)) is not grpc.aio.EOF:
             yield _decoded(request_type, message, visit)
 
-    async def _only_message(self, context: Context) -> Any:
-        """Return a unary call's message. Raises DeadlineExceeded where it does not come."""
-        came_whole = asyncio.timeout(self._message_s)
-        try:
-            async with came_whole:
-                return await context.read()
-        except TimeoutError as error:
-            if came_whole.expired():
-                problem = f"no whole message came within {self._message_s:g} s of the call"
-                raise DeadlineExceeded(problem) from error
-            raise
-
     async def _next_message(self, context: Context) -> Any:
         if self._admission.phase is Phase.DRAINING:
             raise Unavailable("the server is draining")
-        return await _unless_cut_short(context.read, self._readers)
-
-
-async def _unless_cut_short(work: Callable[[], Awaitable[T]], cuts: set[asyncio.Timeout]) -> T:
-    """Return the work's result. Raises Unavailable when the cut that it adds comes first."""
-    cut = asyncio.timeout(None)
-    cuts.add(cut)
-    try:
-        async with cut:
-            return await work()
-    except TimeoutError as error:
-        if cut.expired():
-            raise Unavailable("the server is draining") from error
-        raise
-    finally:
-        cuts.discard(cut)
-
-
-def _cut_short(cuts: set[asyncio.Timeout]) -> None:
-    for cut in cuts:
-        cut.reschedule(asyncio.get_running_loop().time())
+        coming = partial(within, self._pause_s, context.read, "no request came")
+        return await unless_cut_short(coming, self._readers)
 
 
 def _decoded(request_type: type[Message], message: Any, visit: Visit) -> Message:

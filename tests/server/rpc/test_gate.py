@@ -1,7 +1,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -225,6 +225,51 @@ async def test_a_stream_takes_one_place_until_it_ends() -> None:
     assert surplus.reason == "OVERLOADED"
     assert ended.ok
     assert after.ok
+
+
+async def test_a_stream_whose_sender_pauses_too_long_gives_its_place_back() -> None:
+    async with around(answer_at_once, max_calls=1, pause_s=0.05) as it:
+        stream = it.wire.stream(STREAM)
+        await stream.write(rerank_pb2.StreamRerankRequest(request_id="1").SerializeToString())
+        answer = rerank_pb2.StreamRerankResponse.FromString(await stream.read())
+        ended = await end_of(stream)
+        await it.admission.empty()
+        after = await it.wire.call(RERANK, EMPTY)
+
+    assert answer.request_id == "1"
+    assert (ended.code, ended.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+    assert "no request came" in ended.message
+    assert after.ok
+
+
+async def test_a_stream_whose_reader_pauses_too_long_gives_its_place_back() -> None:
+    async def answer_at_length(
+        request: rerank_pb2.RerankRequest, call: Call
+    ) -> rerank_pb2.RerankResponse:
+        return rerank_pb2.RerankResponse(model="x" * 1_000_000)
+
+    with capture_logs() as logs:
+        async with around(answer_at_length, max_calls=1, pause_s=0.2, message_s=0.1) as it:
+            stream = it.wire.stream(STREAM)
+            sending = asyncio.create_task(send_without_end(stream))
+            async with asyncio.timeout(20):
+                while not logs:  # noqa: ASYNC110 - the server's gRPC sends at its own pace
+                    await asyncio.sleep(0.01)
+                await it.admission.empty()
+            after = await it.wire.call(RERANK, EMPTY)
+            stream.cancel()
+            sending.cancel()
+
+    assert after.ok
+    assert [line["reason"] for line in logs] == ["DEADLINE_EXCEEDED", ""]
+
+
+async def send_without_end(stream: Any) -> None:
+    """Send requests for as long as the stream takes them."""
+    request = rerank_pb2.StreamRerankRequest(request_id="1").SerializeToString()
+    with suppress(asyncio.InvalidStateError):
+        while True:
+            await stream.write(request)
 
 
 async def test_a_cancelled_call_stops_its_work_and_gives_its_place_back() -> None:
