@@ -16,6 +16,7 @@ from rich.table import Table
 from finesieve_export.errors import ExportError
 from finesieve_export.progress import Steps
 from finesieve_server.runtime.artifact import MANIFEST, BadArtifact, Manifest, read_artifact
+from finesieve_server.runtime.device import NoDevice, find_devices
 
 app = typer.Typer(
     help="Convert models for finesieve-server, and check what the conversion cost.",
@@ -47,6 +48,11 @@ class PoolingOption(StrEnum):
     LAST = "last"
 
 
+class DeviceOption(StrEnum):
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 class ActivationOption(StrEnum):
     SIGMOID = "sigmoid"
     IDENTITY = "identity"
@@ -54,6 +60,7 @@ class ActivationOption(StrEnum):
 
 Companies = Annotated[int, typer.Option(min=1, help="Random batches to score inputs in.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads that run the model.")]
+RunOn = Annotated[DeviceOption, typer.Option(help="What the converted model is tried on.")]
 
 
 @app.command()
@@ -113,6 +120,13 @@ def convert(
     min_overlap: Annotated[
         float | None, typer.Option(help="Refuse a lower share of the source's ten best.")
     ] = None,
+    packing: Annotated[
+        bool,
+        typer.Option(
+            "--packing", help="fp16: compute nothing for padding; needs --device cuda to be tried."
+        ),
+    ] = False,
+    device: RunOn = DeviceOption.CPU,
     threads: Threads = 2,
     force: Annotated[bool, typer.Option("--force", help="Replace the folder at --out.")] = False,
 ) -> None:
@@ -144,6 +158,8 @@ def convert(
         first_stage_weight=first_stage_weight,
         threads=threads,
         force=force,
+        device=device.value,
+        packing=packing,
         overrides=Overrides(
             pooling=pooling.value if pooling else None,
             normalized=normalize,
@@ -166,13 +182,15 @@ def verify(
     folder: Annotated[Path, typer.Argument(help="A model folder.")],
     companies: Companies = 50,
     threads: Threads = 2,
+    device: RunOn = DeviceOption.CPU,
 ) -> None:
     """Re-check a model folder on this machine: digests, graph, same scores in company."""
     from finesieve_export.verify import verify as run_verify
 
     table = Table("check", "", "seen", title=escape(str(folder)), title_justify="left")
     failed = False
-    for check in run_verify(folder, companies=companies, threads=threads):
+    [tried_on, *_] = find_devices(device.value)
+    for check in run_verify(folder, companies=companies, threads=threads, device=tried_on):
         failed |= not check.passed
         mark = "[green]ok[/]" if check.passed else "[red]FAILED[/]"
         table.add_row(check.name, mark, escape(check.seen))
@@ -224,8 +242,14 @@ def _print_manifest(manifest: Manifest, out: Path) -> None:
         f"[bold]{escape(manifest.name)}[/] ({manifest.kind}, {manifest.precision}, {size:.1f} MB) "
         f"is in {escape(str(out))}"
     )
+    if manifest.precision == "fp16":
+        found = ", ".join(f"{count} {name}" for name, count in manifest.fused.items()) or "nothing"
+        attention = any("Attention" in name for name in manifest.fused)
+        without = "" if attention else "; attention stays unfused, which a GPU runs slower"
+        console.print(f"fused for GPUs: {escape(found)}{without}")
     console.print(
-        f"against its source: score error at most {report['largest_error']:.2g}, "
+        f"against its source, on {report['device']}: "
+        f"score error at most {report['largest_error']:.2g}, "
         f"mean {report['mean_error']:.2g} (scores deviate by {report['score_deviation']:.2g}); "
         f"rank correlation {report['rank_correlation']:.4f}; "
         f"top-10 overlap {report['top_10_overlap']:.3f}"
@@ -239,7 +263,7 @@ def main() -> None:
     """Run the command; an error that the user can act on is one line, without a traceback."""
     try:
         app()
-    except (ExportError, BadArtifact) as error:
+    except (ExportError, BadArtifact, NoDevice) as error:
         # An error quotes what it saw, brackets as well: those are no markup.
         told = f"[red]error:[/] {escape(str(error))}"
         Console(stderr=True).print(told, highlight=False, soft_wrap=True)

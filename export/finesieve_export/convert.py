@@ -9,6 +9,7 @@ import onnx
 from finesieve_export import parity
 from finesieve_export.checkpoint import Checkpoint, Overrides, read_checkpoint
 from finesieve_export.errors import ExportError
+from finesieve_export.fuse import fused_operators
 from finesieve_export.graph import serialize
 from finesieve_export.heads import attach_pooling
 from finesieve_export.hub import find_folder
@@ -24,6 +25,7 @@ from finesieve_server.runtime.artifact import (
     read_artifact,
     write_manifest,
 )
+from finesieve_server.runtime.device import Device, Wanted, find_devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,10 @@ class Request:
     first_stage_weight: float = 0.0
     threads: int = 2
     force: bool = False
+    # Where parity is measured.
+    device: Wanted = "cpu"
+    # Compute nothing for padding, which onnxruntime offers on CUDA.
+    packing: bool = False
     overrides: Overrides = Overrides()
 
 
@@ -50,6 +56,8 @@ def convert(request: Request, tell: Tell) -> Artifact:
     """
     try:
         _check_out(request.out, force=request.force)
+        _check_packing(request)
+        [device, *_] = find_devices(request.device)
         tell(f"finding {request.model}")
         found = find_folder(request.model, request.revision)
         checkpoint = read_checkpoint(found, request.kind, request.overrides)
@@ -58,7 +66,7 @@ def convert(request: Request, tell: Tell) -> Artifact:
             draft = Path(beside) / "model"
             draft.mkdir()
             _write_model(draft, checkpoint, request, tell)
-            _write_report(draft, checkpoint, request, tell)
+            _write_report(draft, checkpoint, request, device, tell)
             put_in_place(draft, request.out)
     except OSError as error:  # What reads the source says BadCheckpoint instead.
         raise ExportError(f"cannot write {request.out}: {error}") from error
@@ -69,7 +77,7 @@ def _write_model(draft: Path, checkpoint: Checkpoint, request: Request, tell: Te
     tell("tracing to ONNX")
     from finesieve_export.source_model import tokenizer_json, trace
 
-    model = _shape(trace(checkpoint), checkpoint, request.precision, tell)
+    model = _shape(trace(checkpoint), checkpoint, request, tell)
     tokenizer = tokenizer_json(checkpoint)
     (draft / "model.onnx").write_bytes(serialize(model))
     (draft / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
@@ -91,23 +99,24 @@ def _write_model(draft: Path, checkpoint: Checkpoint, request: Request, tell: Te
             passage_prefix=checkpoint.passage_prefix,
             activation=checkpoint.activation,
             first_stage_weight=request.first_stage_weight,
+            fused=fused_operators(model) if request.precision == "fp16" else {},
         ),
     )
 
 
 def _shape(
-    model: onnx.ModelProto, checkpoint: Checkpoint, precision: Precision, tell: Tell
+    model: onnx.ModelProto, checkpoint: Checkpoint, request: Request, tell: Tell
 ) -> onnx.ModelProto:
     """Return the graph as it is served: its head on, at its precision."""
-    if precision == "fp16":
-        tell("halving")
-        from finesieve_export.half import to_half
+    if request.precision == "fp16":
+        tell("fusing and halving")
+        from finesieve_export.half import for_gpu
 
-        model = to_half(model)
+        model = for_gpu(model, packing=request.packing)
     if checkpoint.kind == "bi-encoder":
         # After halving: pooling adds up many tokens, and stays float32.
         attach_pooling(model, checkpoint.pooling, normalized=checkpoint.normalized)
-    if precision == "int8":
+    if request.precision == "int8":
         tell("quantizing")
         quantize(model)
     return model
@@ -117,15 +126,17 @@ def _dimension(model: onnx.ModelProto) -> int:
     return int(model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value)
 
 
-def _write_report(draft: Path, checkpoint: Checkpoint, request: Request, tell: Tell) -> None:
+def _write_report(
+    draft: Path, checkpoint: Checkpoint, request: Request, device: Device, tell: Tell
+) -> None:
     tell("loading the source model")
     from finesieve_export.source_model import SourceModel
 
     artifact = read_artifact(draft)
     source = SourceModel(checkpoint, threads=request.threads)
-    measured = parity.measure(source, artifact, tell, threads=request.threads)
+    measured = parity.measure(source, artifact, tell, threads=request.threads, device=device)
     parity.check(measured, request.tolerance)
-    report = parity.as_report(measured, request.tolerance)
+    report = parity.as_report(measured, request.tolerance, device)
     write_manifest(draft, replace(artifact.manifest, parity=report))
 
 
@@ -136,6 +147,14 @@ def _check_out(out: Path, *, force: bool) -> None:
         raise ExportError(f"{out} is there already; name another folder or give --force")
     if not (out / MANIFEST).is_file():
         raise ExportError(f"{out} is no model folder (it has no {MANIFEST}); it is not replaced")
+
+
+def _check_packing(request: Request) -> None:
+    if request.packing and (request.precision, request.device) != ("fp16", "cuda"):
+        raise ExportError(
+            "--packing needs --precision fp16 and --device cuda: onnxruntime removes padding on "
+            "CUDA only, so that nothing else can compare the result with its source"
+        )
 
 
 def put_in_place(draft: Path, out: Path) -> None:

@@ -1,9 +1,24 @@
-"""Make a float32 graph float16, for GPUs. Inputs and outputs stay what they are."""
+"""Make a float32 graph one for GPUs: fused operators, float16 arithmetic.
+
+Inputs and outputs stay what they are.
+"""
 
 import warnings
 
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from finesieve_export.fuse import fuse, remove_padding, tell_key_lengths
+
+
+def for_gpu(model: onnx.ModelProto, *, packing: bool) -> onnx.ModelProto:
+    """Return the model fused and halved; `packing`: also with its padding removed."""
+    fused = fuse(model)
+    if packing:
+        fused = remove_padding(fused)
+    else:
+        tell_key_lengths(fused)
+    return to_half(fused)
 
 
 def to_half(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -15,6 +15,7 @@ from finesieve_export.errors import ToleranceMissed
 from finesieve_export.progress import Tell
 from finesieve_export.real_text import Question, read_questions
 from finesieve_server.runtime.artifact import Artifact, Precision
+from finesieve_server.runtime.device import CPU, Device
 from finesieve_server.runtime.encoder import BiEncoder, CrossEncoder
 from finesieve_server.runtime.tokenizer import Framed
 
@@ -70,14 +71,16 @@ TOLERANCES: dict[Precision, Tolerance] = {
 }
 
 
-def measure(source: Source, artifact: Artifact, tell: Tell, *, threads: int) -> Parity:
-    """Score the same real text with both."""
+def measure(
+    source: Source, artifact: Artifact, tell: Tell, *, threads: int, device: Device = CPU
+) -> Parity:
+    """Score the same real text with both; the exported model runs on `device`."""
     questions = read_questions(_NUM_PASSAGES)
     asked = range(0, len(questions), max(1, len(questions) // _NUM_QUERIES))[:_NUM_QUERIES]
     if artifact.manifest.kind == "bi-encoder":
-        bi_encoder = BiEncoder(artifact, threads=threads)
+        bi_encoder = BiEncoder(artifact, threads=threads, device=device)
         return compare(*_similarities(source, bi_encoder, questions, asked, tell))
-    cross_encoder = CrossEncoder(artifact, threads=threads)
+    cross_encoder = CrossEncoder(artifact, threads=threads, device=device)
     return compare(*_logits(source, cross_encoder, questions, asked, tell))
 
 
@@ -131,9 +134,9 @@ def check(parity: Parity, tolerance: Tolerance) -> None:
         )
 
 
-def as_report(parity: Parity, tolerance: Tolerance) -> dict[str, object]:
-    """Return both as the manifest keeps them."""
-    return {**asdict(parity), "tolerance": asdict(tolerance)}
+def as_report(parity: Parity, tolerance: Tolerance, device: Device = CPU) -> dict[str, object]:
+    """Return both as the manifest keeps them, and what they were measured on."""
+    return {**asdict(parity), "tolerance": asdict(tolerance), "device": device.kind}
 
 
 def from_report(report: Mapping[str, Any]) -> tuple[Parity, Tolerance]:

@@ -10,7 +10,9 @@ from finesieve_export.errors import ExportError
 from finesieve_export.invariance import RUN_ERRORS, measure, real_inputs
 from finesieve_export.parity import from_report, misses
 from finesieve_server.runtime.artifact import Artifact, Precision, read_artifact
+from finesieve_server.runtime.device import CPU, Device
 from finesieve_server.runtime.encoder import BiEncoder, CrossEncoder
+from finesieve_server.runtime.loading import check_fits
 
 # How far a company may move an output. int8 promises bits; fp32's and fp16's products may add up
 # in another order where the batch has another shape.
@@ -28,21 +30,24 @@ class Check:
     seen: str
 
 
-def verify(folder: Path, *, companies: int, threads: int) -> Iterator[Check]:
+def verify(folder: Path, *, companies: int, threads: int, device: Device = CPU) -> Iterator[Check]:
     """Yield every check of a folder. Raises BadArtifact where it cannot be served at all."""
     artifact = read_artifact(folder)
+    check_fits(artifact, device)
     sizes = sum(each.bytes for each in artifact.manifest.files.values())
     yield Check(
         "digests", True, f"{len(artifact.manifest.files)} files, {sizes / 1e6:.1f} MB, as listed"
     )
-    yield from _check_graph(artifact, companies, threads)
+    yield from _check_graph(artifact, companies, threads, device)
     yield _read_parity(artifact)
 
 
-def _check_graph(artifact: Artifact, companies: int, threads: int) -> Iterator[Check]:
+def _check_graph(
+    artifact: Artifact, companies: int, threads: int, device: Device
+) -> Iterator[Check]:
     manifest = artifact.manifest
     pairs = manifest.kind == "cross-encoder"
-    encoder = (CrossEncoder if pairs else BiEncoder)(artifact, threads=threads)
+    encoder = (CrossEncoder if pairs else BiEncoder)(artifact, threads=threads, device=device)
     short = real_inputs(
         encoder.tokenizer, pairs=pairs, max_tokens=min(_LONGEST, manifest.max_tokens)
     )

@@ -46,25 +46,35 @@ def save_cross_encoder(folder: Path) -> None:
     _save(folder, "BertForSequenceClassification", seed=2)
 
 
-def _save(folder: Path, class_name: str, *, seed: int) -> None:
-    tokenizer = _make_tokenizer()
+def save_architecture(folder: Path, architecture: str) -> None:
+    """Save a cross-encoder of another architecture, "XLMRoberta" for instance."""
+    _save(
+        folder, f"{architecture}ForSequenceClassification", seed=3, config=f"{architecture}Config"
+    )
+
+
+def _save(folder: Path, class_name: str, *, seed: int, config: str = "BertConfig") -> None:
+    tokenizer = _make_tokenizer(segments=config == "BertConfig")
     tokenizer.save_pretrained(folder)
-    config = _library.BertConfig(
+    settings = getattr(_library, config)(
         vocab_size=len(tokenizer),
         hidden_size=48,
         num_hidden_layers=2,
         num_attention_heads=3,
         intermediate_size=96,
-        max_position_embeddings=WINDOW,
+        max_position_embeddings=WINDOW + 2,  # some keep two for padding
         # Wide enough that random weights tell texts apart.
         initializer_range=0.2,
         num_labels=1,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
     )
     torch.manual_seed(seed)
-    getattr(_library, class_name)(config).save_pretrained(folder)
+    getattr(_library, class_name)(settings).save_pretrained(folder)
 
 
-def _make_tokenizer() -> Any:
+def _make_tokenizer(*, segments: bool) -> Any:
     words = Counter(
         word.lower()
         for question in read_questions(400)
@@ -84,7 +94,14 @@ def _make_tokenizer() -> Any:
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
-    return _library.BertTokenizerFast(tokenizer_object=core, model_max_length=WINDOW)
+    if segments:
+        return _library.BertTokenizerFast(tokenizer_object=core, model_max_length=WINDOW)
+    return _library.PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        model_max_length=WINDOW,
+        model_input_names=["input_ids", "attention_mask"],
+        **dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), _SPECIAL, strict=False)),
+    )
 
 
 def say_nothing(step: str, done: float = 0.0) -> None:
