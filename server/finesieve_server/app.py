@@ -32,6 +32,7 @@ from finesieve_server.search.models import Models
 from finesieve_server.search.reranker import Reranker
 from finesieve_server.search.retriever import Retriever
 from finesieve_server.search.texts import TokenizerPool
+from finesieve_server.search.token_keeper import TokenKeeper
 from finesieve_server.search.two_stage import TwoStage
 from finesieve_server.telemetry import Metrics, configure_logging
 
@@ -74,7 +75,8 @@ async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None
             metrics=metrics,
         )
         open_parts.push_async_callback(asyncio.to_thread, batcher.close)
-        parts = _parts(settings, catalog, Models(encoders), batcher, tokenizers)
+        models = Models(encoders)
+        parts = _parts(settings, catalog, models, batcher, tokenizers)
         serving = _serving(settings, parts, metrics, tenant_of)
         port = await serving.start()
         await asyncio.to_thread(batcher.start, asyncio.get_running_loop())
@@ -89,7 +91,8 @@ async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None
             devices=[f"{device.kind}:{device.index}" for device in loaded.devices],
             data_dir=str(settings.data_dir),
         )
-        await stop.wait()
+        async with TokenKeeper(catalog, models, tokenizers).in_background():
+            await stop.wait()
         _log.info("draining", grace_s=settings.drain_s)
         await serving.drain(settings.drain_s)
     _log.info("stopped")
@@ -116,7 +119,7 @@ def _parts(
         retriever=retriever,
         reranker=reranker,
         two_stage=TwoStage(retriever, reranker, limits),
-        ingester=Ingester(catalog, models, embedder, limits),
+        ingester=Ingester(catalog, models, embedder, tokenizers, limits),
         collections=Collections(catalog, models),
     )
 

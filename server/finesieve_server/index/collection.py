@@ -6,10 +6,11 @@ one that has not is dropped with its caller.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from threading import Event
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -26,6 +27,7 @@ from finesieve_server.index.records import (
     Found,
     Passage,
     State,
+    Untokenized,
     Upserted,
     View,
 )
@@ -70,14 +72,18 @@ class Collection:
         )
 
     async def upsert(
-        self, passages: Sequence[Passage], vectors: Sequence[Embedding | None]
+        self,
+        passages: Sequence[Passage],
+        vectors: Sequence[Embedding | None],
+        tokens: Mapping[str, Sequence[bytes | None]] = MappingProxyType({}),
     ) -> Upserted:
         """Store all passages or none, durably; one vector each, None where context_only.
 
+        Under each key of `tokens`, what a model reads of each passage, for `search` to give back.
         A passage takes the place of the one that had its id; nothing of that stays.
         Raises StorageFull, DuplicateId, or InvalidArgument naming passages[i].
         """
-        return await self._write(lambda engine: engine.upsert(passages, vectors))
+        return await self._write(lambda engine: engine.upsert(passages, vectors, tokens))
 
     async def delete(self, ids: Sequence[str]) -> int:
         """Delete passages durably; return how many there were."""
@@ -111,10 +117,12 @@ class Collection:
         exact: bool = False,
         filter: Filter | None = None,
         view: View = View.FULL,
+        tokens_of: str = "",
     ) -> list[list[Found]]:
         """Return per query the nearest passages, best first; fewer than top_k if no more match.
 
-        Shape of queries: (queries, dimension). ef_search 0: the collection's own.
+        Shape of queries: (queries, dimension). ef_search 0: the collection's own. With
+        `tokens_of`, passages bring the tokens that are kept with them under that key.
         """
 
         async def search_from(first: int) -> list[list[Found]]:
@@ -127,6 +135,7 @@ class Collection:
                     exact=exact,
                     condition=filter,
                     view=view,
+                    tokens_of=tokens_of,
                     abandoned=abandoned,
                 )
             )
@@ -135,6 +144,23 @@ class Collection:
         starts = range(0, len(queries), QUERIES_AT_A_TIME)
         parts = await asyncio.gather(*map(search_from, starts))
         return [found for part in parts for found in part]
+
+    async def lacking_tokens(self, keys: Sequence[str], after: int | None) -> Untokenized:
+        """Return the next passages, of a walk over all, that lack tokens under any of the keys.
+
+        `after` is what the last step went through; None starts where an earlier walk ended.
+        """
+        return await self._read(lambda engine, _: engine.lacking_tokens(keys, after))
+
+    async def keep_tokens(
+        self, found: Untokenized, tokens: Mapping[str, Sequence[bytes | None]]
+    ) -> None:
+        """Keep tokens of passages that lacked them, and remember how far the walk has come."""
+        await self._write(lambda engine: engine.keep_tokens(found, tokens))
+
+    async def drop_other_tokens(self, keys: Sequence[str], after: int) -> int | None:
+        """Drop some of what is kept under other keys; return where to go on, None at the end."""
+        return await self._write(lambda engine: engine.drop_other_tokens(keys, after))
 
     async def settled(self) -> None:
         """Return once the index has caught up, and is compacted and saved where that is due."""

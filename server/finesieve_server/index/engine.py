@@ -5,7 +5,7 @@ reads the store, and looks again where a write came between.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +23,7 @@ from finesieve_server.index.records import (
     Labels,
     Matrix,
     Passage,
+    Untokenized,
     Upserted,
     View,
     require_distinct,
@@ -60,7 +61,12 @@ class Engine:
         self.upkeep = Upkeep(folder, self.store, spec, vectors, writer, shared)
         self.upkeep.wake()
 
-    def upsert(self, passages: Sequence[Passage], vectors: Sequence[Embedding | None]) -> Upserted:
+    def upsert(
+        self,
+        passages: Sequence[Passage],
+        vectors: Sequence[Embedding | None],
+        tokens: Mapping[str, Sequence[bytes | None]],
+    ) -> Upserted:
         """Store all passages or none; one vector each, None where context_only."""
         require_distinct(passages)
         embeddings = [
@@ -86,6 +92,7 @@ class Engine:
                 replaced = writer.labels_of([passage.id for passage in passages])
                 writer.remove(replaced)
                 labels = writer.add(passages, embeddings)
+                writer.tokens.add(labels.tolist(), tokens)
                 shown.stage(labels[found], matrix)
                 until_shown.enter_context(self._showing)
                 self._moves += bool(len(replaced))
@@ -130,6 +137,7 @@ class Engine:
         exact: bool,
         condition: Filter | None,
         view: View,
+        tokens_of: str,
         abandoned: Abandoned,
     ) -> list[list[Found]]:
         """Return per query the nearest passages, best first; `first` is the first one's position.
@@ -151,13 +159,15 @@ class Engine:
                     condition=condition,
                 )
                 wanted = {label for labels, _ in rankings for label in labels.tolist()}
-                passages = reader.by_labels(np.array(sorted(wanted), np.int64), view)
+                labels = np.array(sorted(wanted), np.int64)
+                passages = reader.by_labels(labels, view)
+                tokens = reader.tokens.of(labels, tokens_of) if tokens_of else {}
             # An update moves a passage to another label. If that comes between vectors and store,
             # the old one is found and cannot be read. Under a filter, which reads the store first,
             # neither may be found.
             unread = len(passages) < len(wanted)
             moved = condition is not None and (showing or self._moves != moves)
-            return [_found(ranking, passages) for ranking in rankings], unread or moved
+            return [_found(each, passages, tokens) for each in rankings], unread or moved
 
         for _ in range(FREE_LOOKS):
             found, disturbed = look()
@@ -167,6 +177,22 @@ class Engine:
                 pass  # the write that disturbed shows now
         with self._showing:  # no other write shows meanwhile
             return look()[0]
+
+    def lacking_tokens(self, keys: Sequence[str], after: int | None) -> Untokenized:
+        """Return the next passages that lack tokens under any of the keys; None: go on."""
+        with self.store.reading() as reader:
+            return reader.tokens.lacking(keys, after, reader.last_label())
+
+    def keep_tokens(self, found: Untokenized, tokens: Mapping[str, Sequence[bytes | None]]) -> None:
+        """Keep tokens of passages that lacked them and are still there."""
+        with self.store.writing() as writer:
+            writer.tokens.add(found.labels, tokens)
+            writer.tokens.note_walk(tokens, found.through)
+
+    def drop_other_tokens(self, keys: Sequence[str], after: int) -> int | None:
+        """Drop some of what is kept under other keys; return where to go on, None at the end."""
+        with self.store.writing() as writer:
+            return writer.tokens.drop_others(keys, after)
 
     def close(self, *, save: bool) -> None:
         """Let go of everything; no write may be running. Waits for reads."""
@@ -194,10 +220,12 @@ class Engine:
         return comparable(rows, fields, self._spec.dimension, self._spec.distance)
 
 
-def _found(ranking: Ranking, passages: dict[int, Passage]) -> list[Found]:
+def _found(
+    ranking: Ranking, passages: Mapping[int, Passage], tokens: Mapping[int, bytes]
+) -> list[Found]:
     labels, scores = ranking
     return [
-        Found(passages[label], score)
+        Found(passages[label], score, tokens.get(label))
         for label, score in zip(labels.tolist(), scores.tolist(), strict=True)
         if label in passages
     ]

@@ -18,6 +18,7 @@ from finesieve_server.index.filter_sql import (
 )
 from finesieve_server.index.filters import AllOf, AnyOf, Filter, InDocument, NoneOf
 from finesieve_server.index.records import Embedding, Labels, Passage, View
+from finesieve_server.index.tokens import KeptTokens
 
 FEW_MATCHES = 10_000  # up to here, sorting the matches beats walking all ids to find them
 METADATA_WEIGHT = 4  # bytes of a protobuf Struct per byte of its JSON, at most nearly always
@@ -42,6 +43,7 @@ class Reader:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self.tokens = KeptTokens(connection)
 
     def by_ids(self, ids: Sequence[str], view: View) -> list[Passage]:
         """Return passages in the order of the ids; those that do not exist are left out."""
@@ -141,6 +143,13 @@ class Reader:
             f"carray(?) wanted CROSS JOIN passages p ON p.label = wanted.value WHERE {test.sql}",
             (wanted, *test.values),
         )
+
+    def last_label(self) -> int:
+        """Return the highest label ever given."""
+        last: int | None = self._connection.execute(
+            "SELECT seq FROM sqlite_sequence WHERE name = 'passages'"
+        ).get
+        return last or 0
 
     def labels_to_retrieve(self) -> Labels:
         """Return the label of every passage that search may find, ascending."""

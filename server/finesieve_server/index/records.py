@@ -101,10 +101,24 @@ class Upserted:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A passage and how near it is to the query: higher is better."""
+    """A passage and how near it is to the query: higher is better.
+
+    `tokens` is what was kept with it under the key that the search named.
+    """
 
     passage: Passage
     score: float
+    tokens: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Untokenized:
+    """Passages that lack kept tokens, found on a walk over all labels."""
+
+    labels: Sequence[int]
+    passages: Sequence[tuple[str, str]]  # title and text
+    through: int  # the last label that was looked at
+    is_last: bool  # whether the walk ends there
 
 
 def require_distinct(passages: Sequence[Passage]) -> None:

@@ -20,6 +20,8 @@ from finesieve_server.index.database import connect, require_format, transaction
 from finesieve_server.index.filter_sql import fields_of
 from finesieve_server.index.reader import Reader
 from finesieve_server.index.records import Embedding, Labels, Passage
+from finesieve_server.index.tokens import SCHEMA as TOKENS_SCHEMA
+from finesieve_server.index.tokens import KeptTokens
 
 FORMAT = 1
 IDLE_READERS = 4
@@ -74,6 +76,7 @@ class Store:
         try:
             with translated(path, self._writer):
                 require_format(self._writer, path, FORMAT)
+                self._writer.execute(TOKENS_SCHEMA)
                 row = self._writer.execute("SELECT uid, update_us, generation FROM collection").get
                 self.uid, self._update_us, self.generation = row
                 self.count: int = self._writer.execute("SELECT count(*) FROM passages").get
@@ -87,7 +90,7 @@ class Store:
         connection = connect(path, create=True)
         try:
             with translated(path, connection), transaction(connection):
-                connection.execute(_SCHEMA)
+                connection.execute(_SCHEMA + TOKENS_SCHEMA)
                 connection.execute("INSERT INTO collection VALUES (?, ?, 0)", (uid, _now_us()))
         finally:
             connection.close()
@@ -140,7 +143,7 @@ class Store:
     def last_label(self) -> int:
         """Return the highest label ever given; only while nobody writes."""
         with translated(self.path, self._writer):
-            return _last_label(self._writer)
+            return Reader(self._writer).last_label()
 
     def close(self) -> None:
         """Wait for the readers and let go of the file; later calls raise Unavailable."""
@@ -183,6 +186,7 @@ class Writer:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self.tokens = KeptTokens(connection)
         self.added = 0
         self.removed = 0
 
@@ -197,13 +201,13 @@ class Writer:
         for start in range(0, len(labels), DELETE_CHUNK):
             chunk = (apsw.carray(labels[start : start + DELETE_CHUNK]),)
             among = "WHERE label IN (SELECT value FROM carray(?))"
-            for table in ("passage_fields", "contents", "passages"):
+            for table in ("passage_tokens", "passage_fields", "contents", "passages"):
                 self._connection.execute(f"DELETE FROM {table} {among}", chunk)  # noqa: S608
         self.removed += len(labels)
 
     def add(self, passages: Sequence[Passage], embeddings: Sequence[Embedding | None]) -> Labels:
         """Add passages, none of whose ids exist; return their labels, which ascend."""
-        first = _last_label(self._connection) + 1
+        first = self.reader().last_label() + 1
         labels = range(first, first + len(passages))
         contents, fields = [], []
         for position, (label, passage) in enumerate(zip(labels, passages, strict=True)):
@@ -233,13 +237,6 @@ class Writer:
     def reader(self) -> Reader:
         """Return what reads within this transaction."""
         return Reader(self._connection)
-
-
-def _last_label(connection: apsw.Connection) -> int:
-    last: int | None = connection.execute(
-        "SELECT seq FROM sqlite_sequence WHERE name = 'passages'"
-    ).get
-    return last or 0
 
 
 def _now_us() -> int:

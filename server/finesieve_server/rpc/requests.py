@@ -20,10 +20,10 @@ from finesieve_server.errors import BatchTooLarge, EmptyField, InvalidArgument, 
 from finesieve_server.index.records import Distance, HnswOptions, View
 from finesieve_server.rpc.filters import read_filter
 from finesieve_server.rpc.vectors import array_of
+from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.embedder import Role
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.pairs import LongPassage
-from finesieve_server.search.reranker import Candidate, RerankOptions
 from finesieve_server.search.retriever import Query, RetrievalOptions
 
 T = TypeVar("T")

@@ -1,7 +1,9 @@
 """What bi-encoders and cross-encoders share: a manifest, a tokenizer, a session."""
 
+import hashlib
 from collections.abc import Sequence
 from copy import copy
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -74,10 +76,26 @@ class BiEncoder(Encoder):
 class CrossEncoder(Encoder):
     """Scores (query, passage) pairs. Source: Nogueira & Cho 2019, arXiv:1901.04085."""
 
+    @cached_property
+    def tokens_key(self) -> str:
+        """Digest of all that a passage's packed tokens depend on; models may share it."""
+        made_by = (self.tokenizer.digest, self.manifest.passage_prefix, self.room)
+        return hashlib.sha256(repr(made_by).encode()).hexdigest()
+
     @property
     def room(self) -> int:
         """Tokens of query and passage together that fit the window."""
         return self.manifest.max_tokens - self.tokenizer.pair.num_special
+
+    def pack(self, passage: TokenIds) -> bytes:
+        """Return a passage's tokens to be kept with it.
+
+        One more than any pair holds: `unpack` gives what is too long for this model as too long.
+        """
+        return self.tokenizer.pack(passage[: self.room + 1])
+
+    def unpack(self, packed: bytes) -> TokenIds:
+        return self.tokenizer.unpack(packed)
 
     def frame(self, query: TokenIds, passage: TokenIds) -> Framed:
         return self.tokenizer.pair.frame(query, passage)

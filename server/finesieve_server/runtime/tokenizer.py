@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tokenizers
 from numpy.typing import NDArray
 from tokenizers import Tokenizer as TokenizerCore
 
-from finesieve_server.runtime.artifact import BadArtifact
+from finesieve_server.runtime.artifact import BadArtifact, file_sha256
 
 TokenIds = NDArray[np.int32]
 
@@ -63,6 +64,8 @@ class Tokenizer:
     """
 
     def __init__(self, path: Path) -> None:
+        # Two with one digest give a text the same ids.
+        self.digest = f"{file_sha256(path)} tokenizers {tokenizers.__version__}"
         try:
             self._core = TokenizerCore.from_file(str(path))
         except Exception as error:  # the library raises nothing narrower
@@ -85,6 +88,8 @@ class Tokenizer:
         )
         self._plain_id = self._id_of("[UNK]", "<unk>", "<|unk|>")
         self.pad_id = self._id_of("[PAD]", "<pad>", "<|padding|>")
+        largest = max(self._core.get_vocab().values(), default=0)
+        self._packed = np.dtype("<u2" if largest < 2**16 else "<u4")
 
     def encode(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return each text's ids, without special tokens and uncut.
@@ -100,6 +105,14 @@ class Tokenizer:
         [encoding] = self._core.encode_batch([text], add_special_tokens=False)
         offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
         return self._plain(encoding.ids), offsets
+
+    def pack(self, ids: TokenIds) -> bytes:
+        """Return ids of this vocabulary as few bytes, two or four each."""
+        return ids.astype(self._packed).tobytes()
+
+    def unpack(self, packed: bytes) -> TokenIds:
+        """Return the ids that were packed."""
+        return np.frombuffer(packed, self._packed).astype(np.int32)
 
     def _plain(self, ids: list[int]) -> TokenIds:
         """Some vocabularies spell out their own special tokens; a text must not forge one."""

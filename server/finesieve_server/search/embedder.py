@@ -12,9 +12,11 @@ from finesieve_server.batching.plan import Priority
 from finesieve_server.batching.work import Work
 from finesieve_server.errors import ModelFailure
 from finesieve_server.runtime.encoder import BiEncoder
+from finesieve_server.runtime.tokenizer import TokenIds
 from finesieve_server.search.call import Call
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.models import Models
+from finesieve_server.search.passage_reader import PassageReader
 from finesieve_server.search.texts import TokenizerPool, check_text
 
 
@@ -71,12 +73,28 @@ class Embedder:
             encoded = await self._tokenizers.encode(
                 model.tokenizer, [prefix + text for text in texts], call
             )
-            framed = [model.frame(ids) for ids in encoded]
-            done = await self._batcher.run(
-                Work(model.name, framed, call.deadline, priority, tenant=call.tenant)
-            )
-            call.times.add("queue", done.queue_s)
-        vectors = np.empty((len(texts), manifest.dimension), np.float32)
+            return await self._embed(model, encoded, priority, call)
+
+    async def encode_passages(
+        self, model: BiEncoder, reader: PassageReader, positions: Sequence[int], call: Call
+    ) -> Embedded:
+        """Return a vector for the passages at these positions, as bulk work.
+
+        Raises what `encode` raises.
+        """
+        with call.times.measure("embed"):
+            encoded = await reader.read(model, positions)
+            return await self._embed(model, encoded, Priority.BULK, call)
+
+    async def _embed(
+        self, model: BiEncoder, encoded: Sequence[TokenIds], priority: Priority, call: Call
+    ) -> Embedded:
+        framed = [model.frame(ids) for ids in encoded]
+        done = await self._batcher.run(
+            Work(model.name, framed, call.deadline, priority, tenant=call.tenant)
+        )
+        call.times.add("queue", done.queue_s)
+        vectors = np.empty((len(encoded), model.manifest.dimension), np.float32)
         for position, row in enumerate(done.rows):
             if not isinstance(row, np.ndarray):
                 raise ModelFailure(f"text {position} could not be embedded: {row}")

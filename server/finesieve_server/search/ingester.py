@@ -1,30 +1,36 @@
-"""Store passages, embedding those that bring no embedding."""
+"""Store passages with their embeddings, made where missing, and with their kept tokens."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finesieve_server.batching.plan import Priority
 from finesieve_server.errors import InvalidArgument
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.records import CollectionSpec, Passage, Upserted, require_distinct
 from finesieve_server.search.call import Call
-from finesieve_server.search.embedder import Embedder, Role
+from finesieve_server.search.embedder import Embedder
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.models import Models
-from finesieve_server.search.texts import check_text, full_text
+from finesieve_server.search.passage_reader import PassageReader
+from finesieve_server.search.texts import TokenizerPool, check_text, full_text
 
 
 class Ingester:
     """The way of a passage into a collection."""
 
     def __init__(
-        self, catalog: Catalog, models: Models, embedder: Embedder, limits: Limits
+        self,
+        catalog: Catalog,
+        models: Models,
+        embedder: Embedder,
+        tokenizers: TokenizerPool,
+        limits: Limits,
     ) -> None:
         self._catalog = catalog
         self._models = models
         self._embedder = embedder
+        self._tokenizers = tokenizers
         self._limits = limits
 
     async def upsert(self, collection: str, passages: Sequence[Passage], call: Call) -> Upserted:
@@ -35,8 +41,13 @@ class Ingester:
         """
         target = self._catalog.get(collection)
         self._check(target.spec, passages)
-        vectors = await self._vectors(target.spec, passages, call)
-        return await target.upsert(passages, vectors)
+        texts = [full_text(each.title, each.text) for each in passages]
+        reader = PassageReader(self._tokenizers, texts, call)
+        vectors = await self._vectors(target.spec, passages, reader, call)
+        # Only what search may find is ever scored.
+        found = [position for position, each in enumerate(passages) if not each.context_only]
+        tokens = await reader.pack(self._models.cross_encoders(), found)
+        return await target.upsert(passages, vectors, tokens)
 
     def _check(self, spec: CollectionSpec, passages: Sequence[Passage]) -> None:
         require_distinct(passages)
@@ -51,7 +62,11 @@ class Ingester:
                 )
 
     async def _vectors(
-        self, spec: CollectionSpec, passages: Sequence[Passage], call: Call
+        self,
+        spec: CollectionSpec,
+        passages: Sequence[Passage],
+        reader: PassageReader,
+        call: Call,
     ) -> list[NDArray[np.float32] | None]:
         """Return one vector a passage, None for those that are never retrieved themselves."""
         vectors: list[NDArray[np.float32] | None] = [
@@ -63,9 +78,8 @@ class Ingester:
             if each.embedding is None and not each.context_only
         ]
         if missing:
-            texts = [full_text(passages[at].title, passages[at].text) for at in missing]
             model = self._models.encoder_of(spec)
-            embedded = await self._embedder.encode(model, texts, Role.PASSAGE, Priority.BULK, call)
+            embedded = await self._embedder.encode_passages(model, reader, missing, call)
             for at, vector in zip(missing, embedded.vectors, strict=True):
                 vectors[at] = vector
         return vectors

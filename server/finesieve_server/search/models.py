@@ -43,6 +43,10 @@ class Models:
             raise FailedPrecondition(f"model {name!r} is a bi-encoder; a cross-encoder is needed")
         return _find(name, self._cross_encoders)
 
+    def cross_encoders(self) -> Sequence[CrossEncoder]:
+        """Return every one, the default first."""
+        return tuple(self._cross_encoders.values())
+
     def encoder_of(self, spec: CollectionSpec) -> BiEncoder:
         """Return the model that a collection was built with, whatever its precision now."""
         if spec.caller_embeds:

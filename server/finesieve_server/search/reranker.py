@@ -4,7 +4,6 @@ Says which pairs are scored and how scores become an order; when they are scored
 """
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -13,43 +12,21 @@ from itertools import islice
 import numpy as np
 
 from finesieve_server.batching.batcher import Batcher
-from finesieve_server.batching.plan import Priority
 from finesieve_server.batching.work import Row, Work
 from finesieve_server.errors import FinesieveError, InvalidArgument, ModelFailure
 from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.runtime.tokenizer import Framed
 from finesieve_server.search.blend import blend
 from finesieve_server.search.call import Call
+from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.models import Models
-from finesieve_server.search.pairs import LongPassage, PairMaker, Pairs
-from finesieve_server.search.texts import TokenizerPool, check_text, full_text
+from finesieve_server.search.pair_tokenizer import PairTokenizer
+from finesieve_server.search.pairs import Pairs
+from finesieve_server.search.texts import TokenizerPool, check_text
 
 # A partial answer is made this long before the deadline, so that it arrives in time.
 _ANSWER_S = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A passage to be ordered, and the first stage's similarity where there is one."""
-
-    text: str
-    title: str = ""
-    first_stage_score: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RerankOptions:
-    """How to score and order. Zeros and None mean the model's own."""
-
-    model: str = ""
-    max_passage_tokens: int = 0
-    long_passage: LongPassage = LongPassage.TRUNCATE
-    partial: bool = False
-    priority: Priority = Priority.INTERACTIVE
-    min_probability: float | None = None
-    max_chunks: int = 16
-    first_stage_weight: float | None = None
 
 
 class ScoreStatus(Enum):
@@ -109,8 +86,15 @@ class Reranker:
     ) -> None:
         self._models = models
         self._batcher = batcher
-        self._tokenizers = tokenizers
+        self._pairs = PairTokenizer(tokenizers, limits)
         self._limits = limits
+
+    def tokens_key(self, options: RerankOptions) -> str:
+        """Return the key under which ingest keeps what this model reads of a passage.
+
+        Raises what Models raises.
+        """
+        return self._models.cross_encoder(options.model).tokens_key
 
     async def rank(
         self, query: str, candidates: Sequence[Candidate], options: RerankOptions, call: Call
@@ -126,7 +110,7 @@ class Reranker:
         order = _first_stage_order(candidates)
         with call.times.measure("rerank"):
             in_order = [candidates[index] for index in order]
-            maker, pairs = await self._pairs(model, query, in_order, options, call)
+            maker, pairs = await self._pairs.pairs(model, query, in_order, options, call)
             framed = [framed for each in pairs for framed in each.framed]
             done = await self._batcher.run(
                 Work(
@@ -155,63 +139,6 @@ class Reranker:
             query_truncated=maker.query_truncated,
             usage=_usage(framed, done.rows),
         )
-
-    async def _pairs(
-        self,
-        model: CrossEncoder,
-        query: str,
-        candidates: Sequence[Candidate],
-        options: RerankOptions,
-        call: Call,
-    ) -> tuple[PairMaker, list[Pairs]]:
-        """Return the candidates' pairs; none for one that failed, or that comes too late.
-
-        A partial call tokenizes for half of its time at most.
-        """
-        now = time.monotonic()
-        until = now + (call.deadline - now) / 2 if options.partial else math.inf
-        checked = [self._checked(each) for each in candidates]
-        texts = [text for text in checked if isinstance(text, str)]
-        query_ids, *encoded = await self._tokenizers.encode(
-            model.tokenizer, [query, *texts], call, until=until
-        )
-        maker = PairMaker(
-            model,
-            query_ids,
-            long_passage=options.long_passage,
-            max_passage_tokens=options.max_passage_tokens,
-            max_chunks=options.max_chunks,
-        )
-        passages = iter(encoded)
-        pairs: list[Pairs] = []
-        for candidate, text in zip(candidates, checked, strict=True):
-            if isinstance(text, FinesieveError):
-                pairs.append(Pairs((), failure=text))
-                continue
-            passage = next(passages, None)
-            if passage is None:
-                pairs.append(Pairs(()))
-            elif not maker.needs_offsets(passage):
-                pairs.append(maker.whole(passage))
-            elif time.monotonic() >= until:
-                pairs.append(Pairs(()))
-            else:
-                passage, offsets = await self._tokenizers.encode_with_offsets(
-                    model.tokenizer, text, call
-                )
-                pairs.append(
-                    maker.chunked(passage, offsets, len(candidate.title), len(candidate.text))
-                )
-        return maker, pairs
-
-    def _checked(self, candidate: Candidate) -> str | FinesieveError:
-        try:
-            check_text("text", candidate.text, self._limits.max_passage_chars)
-            if candidate.title:
-                check_text("title", candidate.title, self._limits.max_passage_chars)
-        except FinesieveError as error:
-            return error
-        return full_text(candidate.title, candidate.text)
 
 
 def _first_stage_order(candidates: Sequence[Candidate]) -> list[int]:

@@ -51,8 +51,9 @@ class Retriever:
         call: Call,
         *,
         paths: Sequence[str] = ("",),
+        tokens_of: str = "",
     ) -> list[list[Found]]:
-        """Return each query's nearest passages, best first.
+        """Return each query's nearest passages, best first, with the tokens kept under a key.
 
         `paths` is where in its request each query stands, such as "queries[3].", for errors.
         Raises CollectionNotFound; FailedPrecondition where a text comes and the collection's model
@@ -77,6 +78,7 @@ class Retriever:
                 exact=options.exact,
                 filter=options.filter,
                 view=options.view,
+                tokens_of=tokens_of,
             )
 
     async def _vectors(

@@ -72,4 +72,5 @@ def slices(texts: Sequence[str]) -> Iterator[Sequence[str]]:
             yield texts[start:end]
             start, chars = end, 0
         chars += len(text)
-    yield texts[start:]
+    if start < len(texts):
+        yield texts[start:]

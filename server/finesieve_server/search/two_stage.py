@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from finesieve_server.index.records import Found, Passage, View
 from finesieve_server.search.call import Call
+from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.limits import Limits
-from finesieve_server.search.reranker import Candidate, Ranked, Reranker, RerankOptions, Usage
+from finesieve_server.search.reranker import Ranked, Reranker, Usage
 from finesieve_server.search.retriever import RetrievalOptions, Retriever
 from finesieve_server.search.texts import check_text
 
@@ -59,9 +60,15 @@ class TwoStage:
             return SearchResult(_unranked(found)[: query.top_n])
         # The second stage reads texts, however little of a passage the caller wants back.
         with_text = View.FULL if query.retrieval.view is View.ID else query.retrieval.view
-        found = await self._retrieve(query, replace(query.retrieval, view=with_text), call)
+        found = await self._retrieve(
+            query,
+            replace(query.retrieval, view=with_text),
+            call,
+            tokens_of=self._reranker.tokens_key(query.rerank),
+        )
         candidates = [
-            Candidate(each.passage.text, each.passage.title, each.score) for each in found
+            Candidate(each.passage.text, each.passage.title, each.score, each.tokens)
+            for each in found
         ]
         ranking = await self._reranker.rank(query.text, candidates, query.rerank, call)
         hits = [
@@ -73,9 +80,11 @@ class TwoStage:
         return SearchResult(hits, ranking.partial, ranking.query_truncated, ranking.usage)
 
     async def _retrieve(
-        self, query: SearchQuery, options: RetrievalOptions, call: Call
+        self, query: SearchQuery, options: RetrievalOptions, call: Call, *, tokens_of: str = ""
     ) -> list[Found]:
-        [found] = await self._retriever.retrieve(query.collection, [query.text], options, call)
+        [found] = await self._retriever.retrieve(
+            query.collection, [query.text], options, call, tokens_of=tokens_of
+        )
         return found
 
 

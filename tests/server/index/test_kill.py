@@ -125,11 +125,10 @@ def require_sound_store(data_dir: Path) -> None:
         assert database.execute("PRAGMA integrity_check").get == "ok"
         database.close()
     store = apsw.Connection(str(folder / "store.db"))
-    for table in ("contents", "passage_fields"):
+    for table in ("contents", "passage_fields", "passage_tokens"):
         orphans = f"SELECT count(*) FROM {table} WHERE label NOT IN (SELECT label FROM passages)"
         assert store.execute(orphans).get == 0
-    assert (
-        store.execute("SELECT count(*) FROM contents").get
-        == store.execute("SELECT count(*) FROM passages").get
-    )
+    passages = store.execute("SELECT count(*) FROM passages").get
+    for table in ("contents", "passage_tokens"):
+        assert store.execute(f"SELECT count(*) FROM {table}").get == passages
     store.close()

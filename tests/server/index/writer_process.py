@@ -78,6 +78,7 @@ async def write(data_dir: Path, number: int) -> None:
                     for id_ in todo.upserted
                 ],
                 [embedding(id_, number) for id_ in todo.upserted],
+                {"key": [f"read by {number}".encode()] * len(todo.upserted)},
             )
         elif todo.deleted:
             await collection.delete(todo.deleted)

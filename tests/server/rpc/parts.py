@@ -9,21 +9,21 @@ import numpy as np
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.rpc.serving import Parts, Serving
 from finesieve_server.search.call import Call
+from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.collections import Collections
 from finesieve_server.search.embedder import Embedded, Role
 from finesieve_server.search.ingester import Ingester
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.models import Models
 from finesieve_server.search.reranker import (
-    Candidate,
     Ranked,
     Ranking,
-    RerankOptions,
     Score,
     ScoreStatus,
     Usage,
 )
 from finesieve_server.search.retriever import Retriever
+from finesieve_server.search.texts import TokenizerPool
 from finesieve_server.search.two_stage import SearchQuery, SearchResult
 from finesieve_server.telemetry import Metrics
 
@@ -97,7 +97,7 @@ def serving_over(
         catalog=catalog,
         models=models,
         retriever=Retriever(catalog, models, fakes["embedder"], limits),
-        ingester=Ingester(catalog, models, fakes["embedder"], limits),
+        ingester=Ingester(catalog, models, fakes["embedder"], TokenizerPool(1), limits),
         collections=Collections(catalog, models),
         **fakes,
     )

@@ -18,10 +18,10 @@ from finesieve_server.errors import (
 from finesieve_server.index.records import Distance, HnswOptions, View
 from finesieve_server.rpc import requests
 from finesieve_server.rpc.passages import read_passages
+from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.embedder import Role
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.pairs import LongPassage
-from finesieve_server.search.reranker import Candidate, RerankOptions
 
 LIMITS = Limits()
 

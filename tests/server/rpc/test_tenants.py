@@ -12,8 +12,9 @@ from finesieve.v1 import embedding_pb2, rerank_pb2, search_pb2
 from finesieve_server.errors import FailedPrecondition
 from finesieve_server.rpc.visit import Context
 from finesieve_server.search.call import Call
+from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.embedder import Embedded, Role
-from finesieve_server.search.reranker import Candidate, Ranking, RerankOptions
+from finesieve_server.search.reranker import Ranking
 from finesieve_server.search.two_stage import SearchQuery, SearchResult
 from tests.server.rpc.conftest import Serve
 from tests.server.rpc.parts import LengthEmbedder, LengthReranker

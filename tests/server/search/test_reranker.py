@@ -14,14 +14,13 @@ from finesieve_server.errors import EmptyField, InvalidArgument, ModelNotFound, 
 from finesieve_server.runtime.artifact import read_artifact
 from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.search.call import Call
+from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.models import Models
 from finesieve_server.search.pairs import LongPassage
 from finesieve_server.search.reranker import (
-    Candidate,
     Ranking,
     Reranker,
-    RerankOptions,
     ScoreStatus,
 )
 from finesieve_server.search.texts import TokenizerPool
