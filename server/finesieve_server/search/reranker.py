@@ -12,7 +12,7 @@ from itertools import islice
 import numpy as np
 
 from finesieve_server.batching.batcher import Batcher
-from finesieve_server.batching.work import Row, Work
+from finesieve_server.batching.work import Done, Row, Work
 from finesieve_server.errors import FinesieveError, InvalidArgument, ModelFailure
 from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.runtime.tokenizer import Framed
@@ -21,6 +21,7 @@ from finesieve_server.search.call import Call
 from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.models import Models
+from finesieve_server.search.pair_keys import PairKeys
 from finesieve_server.search.pair_tokenizer import PairTokenizer
 from finesieve_server.search.pairs import Pairs
 from finesieve_server.search.texts import TokenizerPool, check_text
@@ -60,7 +61,7 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was worked through."""
+    """What was worked through; `cached_pairs` of the pairs cost nothing, being known already."""
 
     pairs: int = 0
     tokens: int = 0
@@ -87,6 +88,7 @@ class Reranker:
         self._models = models
         self._batcher = batcher
         self._pairs = PairTokenizer(tokenizers, limits)
+        self._keys = PairKeys()
         self._limits = limits
 
     def tokens_key(self, options: RerankOptions) -> str:
@@ -120,6 +122,7 @@ class Reranker:
                     options.priority,
                     options.partial,
                     call.tenant,
+                    self._keys.keys(model, call.tenant, framed),
                 )
             )
             call.times.add("queue", done.queue_s)
@@ -137,7 +140,7 @@ class Reranker:
             model.name,
             partial=any(each.status is ScoreStatus.DEADLINE for each in ranked),
             query_truncated=maker.query_truncated,
-            usage=_usage(framed, done.rows),
+            usage=_usage(framed, done),
         )
 
 
@@ -207,10 +210,10 @@ def _in_order(
     return [*(replace(each, score=score) for each, score in scored), *unscored]
 
 
-def _usage(framed: Sequence[Framed], rows: Sequence[Row]) -> Usage:
+def _usage(framed: Sequence[Framed], done: Done) -> Usage:
     """Count the pairs that were worked through; those a deadline cut off were not."""
-    lengths = [len(each) for each, row in zip(framed, rows, strict=True) if row is not None]
-    return Usage(pairs=len(lengths), tokens=sum(lengths))
+    lengths = [len(each) for each, row in zip(framed, done.rows, strict=True) if row is not None]
+    return Usage(pairs=len(lengths), tokens=sum(lengths), cached_pairs=done.shared)
 
 
 def _is_improbable(ranked: Ranked, min_probability: float | None) -> bool:

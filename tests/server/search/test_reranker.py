@@ -262,6 +262,15 @@ async def test_an_unknown_model_is_named_with_those_that_are_there(reranker: Rer
         await reranker.rank(QUERY, candidates(ANSWER), RerankOptions(model="x"), call())
 
 
+async def test_one_document_twice_is_scored_once(reranker: Reranker) -> None:
+    ranking = await reranker.rank(
+        QUERY, candidates(ANSWER, OTHERS[0], ANSWER), RerankOptions(), call()
+    )
+
+    assert logit(ranking, 0) == logit(ranking, 2)
+    assert (ranking.usage.pairs, ranking.usage.cached_pairs) == (3, 1)
+
+
 async def test_a_partial_call_scores_the_best_of_the_first_stage_first(
     reranker: Reranker,
 ) -> None:
