@@ -13,7 +13,7 @@ PORT ?= 50051
 DATA_DIR ?= finesieve-data
 
 .PHONY: help setup setup-dev demo serve test check check-format check-lint check-types \
-	check-imports check-contract format proto bench soak clean
+	check-imports check-contract format proto bench bench-overload soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -77,6 +77,9 @@ soak: setup-dev ## the tests of many repetitions, in full (hours)
 
 bench: setup-dev ## measure the server against a bare loop over the same tokens
 	@$(BIN)/python -m benchmarks.rerank
+
+bench-overload: setup-dev ## offer the server multiples of its peak, and a noisy tenant
+	@$(BIN)/python -m benchmarks.overload
 
 # ------------------------------------------------------------------------------------- changing
 

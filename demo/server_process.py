@@ -28,17 +28,23 @@ class ServerProcessError(Exception):
 class ServerProcess:
     """A running server. As a context manager it stops it, and raises if that was not clean."""
 
-    def __init__(self, data_dir: Path, log_path: Path, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        log_path: Path,
+        options: Sequence[str] = (),
+        command: Sequence[str] = (str(COMMAND),),
+    ) -> None:
         self.data_dir = data_dir
         self.log_path = log_path
         self.port = 0
         self.metrics_port = 0
         self._end_is_known = False  # killed on purpose, or raised already
-        command = [str(COMMAND), "--data-dir", str(data_dir), "--host", HOST]
-        command += ["--port", "0", "--metrics-port", "0"]  # any free ones
+        places = ["--data-dir", str(data_dir), "--host", HOST]
+        places += ["--port", "0", "--metrics-port", "0"]  # any free ones
         with log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                [*command, *options],
+                [*command, *places, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
