@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 
+from finesieve_server.batching.batcher import Batcher
 from finesieve_server.errors import FinesieveError
 from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.runtime.tokenizer import TokenIds
@@ -20,7 +21,8 @@ from finesieve_server.search.texts import TokenizerPool, check_text, full_text
 class PairTokenizer:
     """What stands between the reranker's candidates and the batcher's items."""
 
-    def __init__(self, tokenizers: TokenizerPool, limits: Limits) -> None:
+    def __init__(self, batcher: Batcher, tokenizers: TokenizerPool, limits: Limits) -> None:
+        self._batcher = batcher
         self._tokenizers = tokenizers
         self._limits = limits
 
@@ -34,10 +36,13 @@ class PairTokenizer:
     ) -> tuple[PairMaker, list[Pairs]]:
         """Return the candidates' pairs; none for one that failed, or that comes too late.
 
-        A partial call tokenizes for half of its time at most.
+        A partial call tokenizes for half of its time at most. Raises Overloaded where the batcher
+        would refuse the pairs, before they cost their tokenizing.
         """
         now = time.monotonic()
         until = now + (call.deadline - now) / 2 if options.partial else math.inf
+        checked = [self._checked(model, each) for each in candidates]
+        self._require_room(model, query, candidates, checked, options, call)
         [query_ids] = await self._tokenizers.encode(model.tokenizer, [query], call)
         maker = PairMaker(
             model,
@@ -46,50 +51,81 @@ class PairTokenizer:
             max_passage_tokens=options.max_passage_tokens,
             max_chunks=options.max_chunks,
         )
-        failures = list(map(self._failure, candidates))
-        passages = {
-            position: kept
-            for position, each in enumerate(candidates)
-            if failures[position] is None and (kept := _kept(each, maker, model)) is not None
-        }
-        missing = [
-            position
-            for position, failure in enumerate(failures)
-            if failure is None and position not in passages
-        ]
-        texts = [_text(model, candidates[position]) for position in missing]
-        encoded = await self._tokenizers.encode(model.tokenizer, texts, call, until=until)
-        passages.update(zip(missing, encoded, strict=False))  # some may come too late
+        passages = await self._passages(model, maker, candidates, checked, call, until)
         pairs: list[Pairs] = []
-        for position, candidate in enumerate(candidates):
-            passage = passages.get(position)
-            if passage is None:
-                pairs.append(Pairs((), failure=failures[position]))
+        for candidate, text, passage in zip(candidates, checked, passages, strict=True):
+            if isinstance(text, FinesieveError):
+                pairs.append(Pairs((), failure=text))
+            elif passage is None:
+                pairs.append(Pairs(()))
             elif not maker.needs_offsets(passage):
                 pairs.append(maker.whole(passage))
             elif time.monotonic() >= until:
                 pairs.append(Pairs(()))
             else:
-                passage, offsets = await self._tokenizers.encode_with_offsets(
-                    model.tokenizer, _text(model, candidate), call
+                ids, offsets = await self._tokenizers.encode_with_offsets(
+                    model.tokenizer, text, call
                 )
-                pairs.append(
-                    maker.chunked(passage, offsets, len(candidate.title), len(candidate.text))
-                )
+                pairs.append(maker.chunked(ids, offsets, len(candidate.title), len(candidate.text)))
         return maker, pairs
 
-    def _failure(self, candidate: Candidate) -> FinesieveError | None:
+    async def _passages(
+        self,
+        model: CrossEncoder,
+        maker: PairMaker,
+        candidates: Sequence[Candidate],
+        checked: Sequence[str | FinesieveError],
+        call: Call,
+        until: float,
+    ) -> list[TokenIds | None]:
+        """Return each candidate's ids; None for one that failed, or whose turn came too late."""
+        passages = [_kept(each, maker, model) for each in candidates]
+        missing = {
+            position: text
+            for position, text in enumerate(checked)
+            if passages[position] is None and isinstance(text, str)
+        }
+        encoded = await self._tokenizers.encode(
+            model.tokenizer, list(missing.values()), call, until=until
+        )
+        for position, ids in zip(missing, encoded, strict=False):  # some came too late
+            passages[position] = ids
+        return passages
+
+    def _require_room(
+        self,
+        model: CrossEncoder,
+        query: str,
+        candidates: Sequence[Candidate],
+        checked: Sequence[str | FinesieveError],
+        options: RerankOptions,
+        call: Call,
+    ) -> None:
+        """Refuse what the batcher would refuse, before it costs its tokenizing."""
+        if all(each.tokens is not None for each in candidates):
+            return  # it costs nothing
+        tokenizer = model.tokenizer
+        around = tokenizer.pair.num_special + min(
+            self._tokenizers.forecast(tokenizer, len(query)), model.room // 2
+        )
+        lengths = [
+            min(model.max_tokens, around + self._tokenizers.forecast(tokenizer, len(text)))
+            for text in checked
+            if isinstance(text, str)
+        ]
+        self._batcher.require_room(
+            model.name, lengths, call.deadline, options.priority, options.partial, call.tenant
+        )
+
+    def _checked(self, model: CrossEncoder, candidate: Candidate) -> str | FinesieveError:
+        """Return what the model would read of a passage, or why it may not."""
         try:
             check_text("text", candidate.text, self._limits.max_passage_chars)
             if candidate.title:
                 check_text("title", candidate.title, self._limits.max_passage_chars)
         except FinesieveError as error:
             return error
-        return None
-
-
-def _text(model: CrossEncoder, candidate: Candidate) -> str:
-    return model.manifest.passage_prefix + full_text(candidate.title, candidate.text)
+        return model.manifest.passage_prefix + full_text(candidate.title, candidate.text)
 
 
 def _kept(candidate: Candidate, maker: PairMaker, model: CrossEncoder) -> TokenIds | None:

@@ -17,6 +17,11 @@ class PassageReader:
         self._call = call
         self._encoded: dict[tuple[str, str], dict[int, TokenIds]] = {}
 
+    def chars(self, model: BiEncoder | CrossEncoder, positions: Sequence[int]) -> list[int]:
+        """Return how many characters the model would read at these positions."""
+        prefix = len(model.manifest.passage_prefix)
+        return [prefix + len(self._texts[position]) for position in positions]
+
     async def read(
         self, model: BiEncoder | CrossEncoder, positions: Sequence[int]
     ) -> list[TokenIds]:

@@ -87,7 +87,7 @@ class Reranker:
     ) -> None:
         self._models = models
         self._batcher = batcher
-        self._pairs = PairTokenizer(tokenizers, limits)
+        self._pairs = PairTokenizer(batcher, tokenizers, limits)
         self._keys = PairKeys()
         self._limits = limits
 

@@ -15,6 +15,10 @@ from finesieve_server.search.call import Call
 
 # Texts tokenized in one go: a cancelled or late caller's thread is free again after this many.
 _SLICE_CHARS = 32_768
+# What is told of a text before it is tokenized: this share of what others of its length had, so
+# that hardly ever more is expected than there is.
+_CAUTION = 0.7
+_REMEMBERED_CHARS = 1_000_000
 
 
 def check_text(field: str, text: str, max_chars: int) -> None:
@@ -35,6 +39,12 @@ class TokenizerPool:
 
     def __init__(self, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="tokenize")
+        self._densities: dict[str, _Density] = {}  # by the tokenizer's digest
+
+    def forecast(self, tokenizer: Tokenizer, chars: int) -> int:
+        """Return how many tokens a text has, probably a few less, judging by those that came."""
+        density = self._densities.get(tokenizer.digest)
+        return int(_CAUTION * density.tokens_per_char * chars) if density else 0
 
     async def encode(
         self, tokenizer: Tokenizer, texts: Sequence[str], call: Call, *, until: float = math.inf
@@ -48,6 +58,8 @@ class TokenizerPool:
             loop = asyncio.get_running_loop()
             for part in slices(texts):
                 encoded += await loop.run_in_executor(self._executor, tokenizer.encode, part)
+                density = self._densities.setdefault(tokenizer.digest, _Density())
+                density.learn(sum(map(len, part)), sum(map(len, encoded[-len(part) :])))
                 if time.monotonic() >= until:
                     break
         return encoded
@@ -62,6 +74,24 @@ class TokenizerPool:
 
     def close(self) -> None:
         self._executor.shutdown(cancel_futures=True)
+
+
+class _Density:
+    """Tokens per character of the last texts, the older the less."""
+
+    def __init__(self) -> None:
+        self._chars = self._tokens = 0
+
+    @property
+    def tokens_per_char(self) -> float:
+        return self._tokens / max(1, self._chars)
+
+    def learn(self, chars: int, tokens: int) -> None:
+        self._chars += chars
+        self._tokens += tokens
+        if self._chars > _REMEMBERED_CHARS:
+            self._chars //= 2
+            self._tokens //= 2
 
 
 def slices(texts: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -11,8 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from finesieve_server.batching.batcher import Batcher
-from finesieve_server.batching.plan import BatchLimits
-from finesieve_server.errors import ModelNotFound
+from finesieve_server.batching.plan import BatchLimits, Priority
+from finesieve_server.batching.work import Done, Work
+from finesieve_server.errors import ModelNotFound, Overloaded
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.collection import Collection
 from finesieve_server.index.records import CollectionSpec, Distance, HnswOptions, Passage, View
@@ -21,7 +22,7 @@ from finesieve_server.runtime.encoder import BiEncoder, CrossEncoder
 from finesieve_server.runtime.tokenizer import TokenIds, Tokenizer
 from finesieve_server.search.call import Call
 from finesieve_server.search.candidates import Candidate, RerankOptions
-from finesieve_server.search.embedder import Embedder
+from finesieve_server.search.embedder import Embedder, Role
 from finesieve_server.search.ingester import Ingester
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.models import Models
@@ -41,6 +42,7 @@ SENTENCES = (
     "Send a signal to a process with the given id.",
     "Parse a date from a string according to a format [SEP] [CLS].",
 )
+TEXTS = tuple(Candidate(text) for text in SENTENCES)
 PASSAGES = (
     *(Passage(f"short {at}", text, title=f"No. {at}") for at, text in enumerate(SENTENCES)),
     Passage("long", "The harbour was grey. " * 150 + SENTENCES[0] + " Gulls cried." * 100),
@@ -295,12 +297,75 @@ async def test_a_search_for_a_model_that_is_not_there_is_refused_before_it_retri
     assert ingested.tokenizers.encoded == []
 
 
+class FullBatcher(Batcher):
+    """Has room for nothing; remembers what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Sequence[int]] = []
+
+    def require_room(
+        self,
+        model: str,
+        lengths: Sequence[int],
+        deadline: float,
+        priority: Priority = Priority.INTERACTIVE,
+        partial: bool = False,
+        tenant: str = "default",
+    ) -> None:
+        self.asked.append(lengths)
+        raise Overloaded("full", retry_after_s=1.0)
+
+    async def run(self, work: Work) -> Done:
+        return Done([np.float32(0.0)] * len(work.items), 0.0)
+
+
+async def test_what_would_be_refused_is_refused_before_it_is_tokenized(
+    ingested: Stages,
+) -> None:
+    full, pool, limits = FullBatcher(), ingested.tokenizers, Limits()
+    embedder = Embedder(ingested.models, full, pool, limits)
+    reranker = Reranker(ingested.models, full, pool, limits)
+    ingester = Ingester(ingested.catalog, ingested.models, embedder, pool, limits)
+
+    with pytest.raises(Overloaded):
+        await embedder.embed([QUERY, QUERY], Role.QUERY, call())
+    with pytest.raises(Overloaded):
+        await ingester.upsert("docs", PASSAGES, call())
+    with pytest.raises(Overloaded):
+        await reranker.rank(QUERY, [Candidate("x " * 2000), *TEXTS], RerankOptions(), call())
+
+    assert pool.encoded == []
+    assert [len(lengths) for lengths in full.asked] == [2, len(PASSAGES) - 1, 1 + len(TEXTS)]
+    assert full.asked[2][0] <= 512
+    model = ingested.models.cross_encoder()
+    query, *encoded = model.tokenizer.encode([QUERY, *SENTENCES])
+    for expected, ids in zip(full.asked[2][1:], encoded, strict=True):
+        assert 0.4 < expected / (len(query) + len(ids) + 3) < 1.1
+
+
+async def test_a_search_over_kept_tokens_is_left_to_the_queue_to_refuse(ingested: Stages) -> None:
+    full = FullBatcher()
+    reranker = Reranker(ingested.models, full, ingested.tokenizers, Limits())
+    model = ingested.models.cross_encoder()
+    tokens = [model.pack(ids) for ids in model.tokenizer.encode(SENTENCES)]
+    given = [Candidate(text, tokens=each) for text, each in zip(SENTENCES, tokens, strict=True)]
+
+    ranking = await reranker.rank(QUERY, given, RerankOptions(), call())
+
+    assert len(ranking.results) == len(given)
+    assert full.asked == []
+
+
 @pytest.fixture
 async def many(stages: Stages) -> Stages:
     """Ingest more than can be scored in a second: each fills the window."""
     await create(stages)
-    passages = [Passage(f"{at}", f"{at} {SENTENCES[at % 4]} " * 40) for at in range(110)]
-    await stages.ingester.upsert("docs", passages, call(120))
+    vectors = np.random.default_rng(0).standard_normal((110, 384)).astype(np.float32)
+    passages = [
+        Passage(f"{at}", f"{at} {SENTENCES[at % 4]} " * 40, embedding=vectors[at])
+        for at in range(110)
+    ]
+    await stages.ingester.upsert("docs", passages, call())
     return stages
 
 

@@ -1,9 +1,16 @@
-"""What is refused before it costs anything, and in what slices texts are tokenized."""
+"""What is refused or foretold before it costs anything, and in what slices texts are tokenized."""
+
+import math
+from pathlib import Path
 
 import pytest
 
 from finesieve_server.errors import EmptyField, TooLong
-from finesieve_server.search.texts import check_text, full_text, slices
+from finesieve_server.runtime.tokenizer import Tokenizer
+from finesieve_server.search.call import Call
+from finesieve_server.search.texts import TokenizerPool, check_text, full_text, slices
+
+TOKENIZER = Path(__file__).parents[3] / "models" / "minilm-l6-cross-encoder" / "tokenizer.json"
 
 
 @pytest.mark.parametrize("text", ["", " ", "\t\n", "\u3000"])
@@ -29,3 +36,27 @@ def test_slices_hold_every_text_in_order_and_few_characters_each() -> None:
 
     assert [text for part in parts for text in part] == texts
     assert all(len(part) == 1 or sum(map(len, part)) <= 32_768 for part in parts)
+
+
+async def test_how_many_tokens_a_text_has_is_foretold_from_those_that_came() -> None:
+    tokenizer = Tokenizer(TOKENIZER)
+    pool = TokenizerPool(1)
+    text = "Return the sine of x, measured in radians. " * 20
+
+    assert pool.forecast(tokenizer, len(text)) == 0, "nothing is known: nothing is expected"
+    [ids] = await pool.encode(tokenizer, [text], Call(math.inf))
+
+    assert 0.6 * len(ids) < pool.forecast(tokenizer, len(text)) < 0.8 * len(ids)
+    pool.close()
+
+
+async def test_a_change_of_language_is_learned_from() -> None:
+    tokenizer = Tokenizer(TOKENIZER)
+    pool = TokenizerPool(1)
+    await pool.encode(tokenizer, ["plain English words, one after another " * 400] * 90, Call(0))
+    english = pool.forecast(tokenizer, 1000)
+
+    await pool.encode(tokenizer, ["漢字仮名交じり文を読む" * 1000] * 90, Call(0))
+
+    assert pool.forecast(tokenizer, 1000) > 1.5 * english
+    pool.close()
