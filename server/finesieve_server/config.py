@@ -89,8 +89,8 @@ class Settings(BaseSettings):
     max_queue_tokens: int = Field(
         1_000_000,
         ge=1,
-        description="Tokens that may wait. A tenant's interactive work, and its bulk work, may each "
-        "take as much as is still free; calls beyond that are refused.",
+        description="Tokens that may wait. A tenant's interactive work, and its bulk work, may "
+        "each take as much as is still free; calls beyond that are refused.",
     )
     score_cache_mib: int = Field(
         32, ge=0, description="Memory for scores computed before, in MiB; 0 keeps none."

@@ -143,16 +143,15 @@ class Batcher:
 
     def _deliver(self, started: Started, rows: Sequence[Row]) -> None:
         self._queue.finish(started)
-        for key, places, row in zip(started.keys, started.places, rows, strict=True):
+        for item, places, row in zip(started.batch.items, started.places, rows, strict=True):
             if row is None:
                 continue  # its callers left, or their deadlines are here
-            if key is not None and isinstance(row, np.float32):
-                self._scores.put(key, row)
-            for place in places:
+            if item.key is not None and isinstance(row, np.float32):
+                self._scores.put(item.key, row)
+            for twins, place in enumerate(places):
                 place.caller.rows[place.position] = row
+                place.caller.shared += twins > 0
                 _count_down(place.caller, 1)
-            for place in places[1:]:
-                place.caller.shared += 1
         self._metrics.score_cache_entries.set(len(self._scores))
 
     def _give_up_soon(self, caller: Caller, items: int) -> None:

@@ -14,6 +14,7 @@ The rule, whole:
    as long as its padding costs less than a batch of its own would. Each line pays for its own.
 5. A job that may be answered in part, and may not be done in time, gives its items in its own
    order instead, so that what is scored by its deadline is its best part.
+6. One row answers all waiting items of one key.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -78,6 +79,7 @@ class Job:
     # May be answered with some items undone; otherwise all or nothing.
     partial: bool = False
     tenant: str = "default"
+    keys: Sequence[bytes | None] | None = None  # items of one key are the same to the model
     waiting: dict[int, "Item"] = field(default_factory=dict, init=False)  # by position, in order
     # The same, shortest first; what has left is dropped when it is met.
     by_length: list["Item"] = field(default_factory=list, init=False)
@@ -95,14 +97,19 @@ class Item:
     tokens: int
     row_s: float  # predicted when it arrived
     least_s: float
+    key: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Items of one model to be run together, padded to the longest."""
+    """Items of one model to be run together, padded to the longest.
+
+    `twins` are the others that waited with the key of one of these: the same row answers them.
+    """
 
     model: str
     items: Sequence[Item]
+    twins: Sequence[Item] = ()
 
     @property
     def tokens(self) -> int:
@@ -133,6 +140,7 @@ class WaitingWork:
         self._devices = devices
         self._lines: dict[tuple[str, Priority], _Line] = {}
         self._by_length = {model: _ByLength() for model in costs}
+        self._by_key: dict[bytes, dict[Item, None]] = {}
         self._arrivals = count()
         self._had_s = 0.0  # of the line that led last
         self._running_until = deque([0.0] * devices, devices)
@@ -175,11 +183,14 @@ class WaitingWork:
             line.had_s = max(line.had_s, self._had_s)
         cost, by_length = self._costs[job.model], self._by_length[job.model]
         for index, tokens in enumerate(job.lengths):
-            item = Item(job, index, tokens, cost.row_s(tokens), cost.least_row_s(tokens))
+            key = job.keys[index] if job.keys else None
+            item = Item(job, index, tokens, cost.row_s(tokens), cost.least_row_s(tokens), key)
             job.waiting[index] = item
             job.waiting_s += item.row_s
             job.least_s += item.least_s
             by_length.add(item)
+            if key is not None:
+                self._by_key.setdefault(key, {})[item] = None
         job.by_length = sorted(job.waiting.values(), key=_TOKENS)
         # A partial job can be answered short, so that it must start only to give one item.
         needs_s = job.by_length[-1].row_s if job.partial else _LAST_MOMENT * job.waiting_s
@@ -195,10 +206,6 @@ class WaitingWork:
         """Forget what of the job has not started; a job that is not here is no error."""
         for item in list(job.waiting.values()):
             self._take(item)
-
-    def withdraw(self, item: Item) -> None:
-        """Remove one item, which has been answered otherwise; a job without items is gone."""
-        self._take(item)
 
     def give_up(self, now: float) -> list[Job]:
         """Remove and return the jobs that can no longer be finished in time.
@@ -229,18 +236,24 @@ class WaitingWork:
         else:
             safe_until = now + _SAFE * self.work_s(now)
             growing.join_of_like_length(leader, self._by_length[leader.model], safe_until)
-        batch = Batch(leader.model, growing.items)
+        batch = Batch(leader.model, growing.items, self._twins(growing.items))
         row_s = cost.row_s(batch.longest)
         line.had_s += cost.fixed_s * line.counts
         for item in batch.items:
             its_line = self._line(item.job)
             its_line.had_s += row_s * its_line.counts
+        for item in (*batch.items, *batch.twins):
             self._take(item)
         self._running_until.append(now + cost.batch_s(len(batch.items), batch.longest))
         return batch
 
+    def _twins(self, items: Sequence[Item]) -> list[Item]:
+        alike = (self._by_key[item.key] for item in items if item.key is not None)
+        own = set(items)
+        return [twin for each in alike for twin in each if twin not in own]
+
     def _leading(self) -> _Line | None:
-        """Return the line that has had least; forget those with nothing waiting and nothing owed."""
+        """Return the line that has had least; drop those that neither wait nor owe."""
         self._lines = {
             whose: line
             for whose, line in self._lines.items()
@@ -265,6 +278,11 @@ class WaitingWork:
         line.tokens -= item.tokens
         self.tokens -= item.tokens
         self._by_length[job.model].remove(item)
+        if item.key is not None:
+            alike = self._by_key[item.key]
+            del alike[item]
+            if not alike:
+                del self._by_key[item.key]
         if not job.waiting:
             del line.jobs[bisect_left(line.jobs, job.turn, key=_TURN)]
 
@@ -309,10 +327,13 @@ class _Growing:
         self._now = now
         self._due = float("inf")
         self._longest = 0
+        self._keys: set[bytes] = set()
         self.items: list[Item] = []
 
     def join_in_order(self, items: Iterable[Item]) -> None:
         for item in items:
+            if item.key in self._keys:
+                continue
             if self.items and not self._fits(item.tokens, item.job.deadline):
                 break
             self._add(item)
@@ -339,13 +360,19 @@ class _Growing:
                 shorter = next(below, None)
             else:
                 longer = next(above, None)
-            if item is first or (item.job.partial and item.job.deadline < safe_until):
+            if (
+                item is first
+                or item.key in self._keys
+                or (item.job.partial and item.job.deadline < safe_until)
+            ):
                 continue
             if self._fits(item.tokens, item.job.deadline):
                 self._add(item)
 
     def _add(self, item: Item) -> None:
         self.items.append(item)
+        if item.key is not None:
+            self._keys.add(item.key)
         self._longest = max(self._longest, item.tokens)
         self._due = min(self._due, item.job.deadline)
 

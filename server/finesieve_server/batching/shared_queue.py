@@ -1,14 +1,14 @@
-"""The queue between callers and devices: who is let in, and which items share a row.
+"""The queue between callers and devices: who is let in, and where each row goes.
 
-What goes next is `plan.py`'s to say; here is the lock around it. An item whose twin (one of the
-same key) runs already is not queued, and one whose twin is taken leaves the queue with it.
+What goes next is `plan.py`'s to say; here is the lock around it. An item whose twin, one of the
+same key, is on a device already does not queue: that row is its own as well.
 """
 
 import asyncio
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from finesieve_server.batching.cost import CostModel
@@ -50,14 +50,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A batch that runs, no key twice in it, and the places that each of its rows goes to.
-
-    A twin that arrives meanwhile gets a place too.
-    """
+    """A batch that runs, and for each row the places that it goes to; twins that come may join."""
 
     batch: Batch
     payloads: Sequence[Sized]
-    keys: Sequence[bytes | None]
     places: Sequence[list[Place]]
 
 
@@ -76,9 +72,8 @@ class SharedQueue:
         self._metrics = metrics
         self._clock = clock
         self._callers: dict[Job, Caller] = {}
-        # By key: the items that wait, and the places of the row that is on a device.
-        self._twins: dict[bytes, dict[tuple[Job, int], Item]] = {}
-        self._running: dict[bytes, list[Place]] = {}
+        # The places of each row that is on a device, by its key if it has one.
+        self._running: dict[bytes | None, list[Place]] = {}
         self._changed = threading.Condition()
         self._closing = False
 
@@ -89,20 +84,21 @@ class SharedQueue:
         where not even an idle device could keep it.
         """
         with self._changed:
-            running = {at: places for at in positions if (places := self._places_of(caller, at))}
-            queued = self._in_time(caller.work, [at for at in positions if at not in running])
+            running = {at: self._running.get(caller.key(at)) for at in positions}
+            queued = self._in_time(caller.work, [at for at in positions if not running[at]])
             if queued:
-                job = _job(caller.work, [len(caller.work.items[at]) for at in queued])
+                job = _job(caller.work, queued)
                 self._admit(job)
                 caller.job, caller.positions = job, queued
                 self._callers[job] = caller
-                self._note_twins(caller)
                 self._metrics.waiting_tokens.set(self._waiting.tokens)
                 self._changed.notify_all()
+            caller.outstanding = len(queued)
             for at, places in running.items():
-                places.append(Place(caller, at))
-                caller.first_started = caller.arrived
-            caller.outstanding = len(queued) + len(running)
+                if places:
+                    places.append(Place(caller, at))
+                    caller.outstanding += 1
+                    caller.first_started = caller.arrived
 
     def require_room(self, job: Job) -> None:
         """Raise Overloaded where `enter` would, by the same rule."""
@@ -117,7 +113,6 @@ class SharedQueue:
             return
         with self._changed:
             self._waiting.remove(caller.job)
-            self._forget_twins(caller)
             del self._callers[caller.job]
             self._metrics.waiting_tokens.set(self._waiting.tokens)
 
@@ -131,7 +126,6 @@ class SharedQueue:
                 now = self._clock()
                 for job in self._waiting.give_up(now):
                     caller = self._callers[job]
-                    self._forget_twins(caller)
                     give_up(caller, len(job.lengths) - caller.taken)
                 batch = self._waiting.take_batch(now)
                 if batch is not None:
@@ -153,7 +147,7 @@ class SharedQueue:
     def finish(self, started: Started) -> None:
         """Take the batch as run: nobody gets a place in it any more."""
         with self._changed:
-            for row in range(len(started.keys)):
+            for row in range(len(started.places)):
                 self._finish(started, row)
 
     def close(self) -> None:
@@ -161,10 +155,6 @@ class SharedQueue:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-
-    def _places_of(self, caller: Caller, position: int) -> list[Place] | None:
-        key = caller.key(position)
-        return None if key is None else self._running.get(key)
 
     def _in_time(self, work: Work, positions: Sequence[int]) -> Sequence[int]:
         """Return those of the positions that an idle device could do by the deadline.
@@ -198,32 +188,19 @@ class SharedQueue:
             )
 
     def _finish(self, started: Started, row: int) -> None:
-        key = started.keys[row]
-        if key is not None and self._running.get(key) is started.places[row]:
+        key = started.batch.items[row].key
+        if self._running.get(key) is started.places[row]:
             del self._running[key]
 
     def _start(self, batch: Batch, now: float) -> Started:
-        items: list[Item] = []
-        keys: list[bytes | None] = []
-        places: list[list[Place]] = []
-        for item in batch.items:
-            key = self._key(item)
-            if key is None:
-                alike = [item]
-            elif key in self._running:
-                continue  # beside its twin in this batch
-            else:
-                alike = list(self._twins.pop(key).values())
-            for twin in alike:
-                if twin.index in twin.job.waiting:
-                    self._waiting.withdraw(twin)
-            places.append([self._place(twin, now) for twin in alike])
-            items.append(item)
-            keys.append(key)
-            if key is not None:
-                self._running[key] = places[-1]
+        places = [[self._place(item, now)] for item in batch.items]
+        for item, here in zip(batch.items, places, strict=True):
+            if item.key is not None:
+                self._running[item.key] = here
+        for twin in batch.twins:
+            self._running[twin.key].append(self._place(twin, now))
         self._metrics.waiting_tokens.set(self._waiting.tokens)
-        return Started(replace(batch, items=items), list(map(self._payload, items)), keys, places)
+        return Started(batch, list(map(self._payload, batch.items)), places)
 
     def _place(self, item: Item, now: float) -> Place:
         caller = self._callers[item.job]
@@ -237,30 +214,14 @@ class SharedQueue:
         caller = self._callers[item.job]
         return caller.work.items[caller.positions[item.index]]
 
-    def _key(self, item: Item) -> bytes | None:
-        caller = self._callers[item.job]
-        return caller.key(caller.positions[item.index])
 
-    def _note_twins(self, caller: Caller) -> None:
-        for job, index, key in _keyed(caller):
-            self._twins.setdefault(key, {})[job, index] = job.waiting[index]
-
-    def _forget_twins(self, caller: Caller) -> None:
-        for job, index, key in _keyed(caller):
-            alike = self._twins.get(key)
-            if alike and alike.pop((job, index), None) and not alike:
-                del self._twins[key]
-
-
-def _job(work: Work, lengths: Sequence[int]) -> Job:
-    return Job(work.model, lengths, work.deadline, work.priority, work.partial, work.tenant)
-
-
-def _keyed(caller: Caller) -> Iterator[tuple[Job, int, bytes]]:
-    """Yield the job's items that have a key."""
-    if caller.job is None:
-        return
-    for index, position in enumerate(caller.positions):
-        key = caller.key(position)
-        if key is not None:
-            yield caller.job, index, key
+def _job(work: Work, positions: Sequence[int]) -> Job:
+    return Job(
+        work.model,
+        [len(work.items[at]) for at in positions],
+        work.deadline,
+        work.priority,
+        work.partial,
+        work.tenant,
+        work.keys and [work.keys[at] for at in positions],
+    )

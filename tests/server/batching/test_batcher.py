@@ -1,18 +1,15 @@
 """The device's queue with a fake model: who is answered, with what, and when not."""
 
 import asyncio
-import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from finesieve_server.batching.batcher import Batcher
 from finesieve_server.batching.plan import BatchLimits, Priority
-from finesieve_server.batching.work import Done, Work
+from finesieve_server.batching.work import Work
 from finesieve_server.errors import (
     DeadlineExceeded,
     DeadlineTooShort,
@@ -20,44 +17,7 @@ from finesieve_server.errors import (
     Overloaded,
 )
 from finesieve_server.telemetry import Metrics
-
-
-class Lengths:
-    """A model whose answer to an item is its length; it can be held, and it fails on request."""
-
-    max_tokens = 4096
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.gate.set()
-        self.started = threading.Semaphore(0)
-        self.batches: list[list[int]] = []
-
-    def run(self, batch: Sequence[list[int]]) -> NDArray[np.float32]:
-        self.started.release()
-        self.gate.wait()
-        self.batches.append([len(item) for item in batch])
-        if any(item[0] == RAISE for item in batch):
-            raise ModelFailure("this item spoils its batch")
-        if any(item[0] == BUG for item in batch):
-            raise ValueError("nobody thought of this")
-        return np.array(
-            [np.nan if item[0] == NAN else len(item) for item in batch], dtype=np.float32
-        )
-
-    def example(self, tokens: int) -> list[int]:
-        return [0] * tokens
-
-    def hold(self) -> None:
-        while self.started.acquire(blocking=False):
-            pass
-        self.gate.clear()
-
-    async def wait_until_running(self) -> None:
-        await asyncio.to_thread(self.started.acquire)
-
-
-RAISE, NAN, BUG = -1, -2, -3
+from tests.server.batching.fakes import BUG, NAN, RAISE, Lengths, logits, work
 
 
 @pytest.fixture
@@ -78,15 +38,6 @@ async def batcher(model: Lengths) -> AsyncIterator[Batcher]:
     yield batcher
     model.gate.set()
     await asyncio.to_thread(batcher.close)
-
-
-def work(*lengths: int, mark: int = 0, seconds: float = 30.0, partial: bool = False) -> Work:
-    items = [[mark] * length for length in lengths]
-    return Work("lengths", items, time.monotonic() + seconds, partial=partial)
-
-
-def logits(done: Done) -> list[float]:
-    return [float(row) for row in done.rows if isinstance(row, np.float32)]
 
 
 async def test_rows_come_back_in_the_order_of_the_work(batcher: Batcher) -> None:
@@ -205,6 +156,28 @@ async def test_a_full_queue_refuses_with_a_time_to_come_back(
     await asyncio.gather(running, waiting)
 
 
+async def test_what_would_be_refused_is_refused_before_it_is_prepared(
+    batcher: Batcher, model: Lengths
+) -> None:
+    deadline = time.monotonic() + 30
+    batcher.require_room("lengths", [10_000_000], deadline)  # nothing waits
+
+    model.hold()
+    running = asyncio.create_task(batcher.run(work(50)))
+    await model.wait_until_running()
+    waiting = asyncio.create_task(batcher.run(work(*[1000] * 4)))
+    await asyncio.sleep(0)
+
+    batcher.require_room("lengths", [1000] * 2, deadline)
+    with pytest.raises(Overloaded, match="full"):
+        batcher.require_room("lengths", [1000] * 8, deadline)
+    with pytest.raises(Overloaded, match="late"):
+        batcher.require_room("lengths", [1000], time.monotonic())
+    model.gate.set()
+    await asyncio.gather(running, waiting)
+    assert model.batches == [[50], [1000], [1000], [1000], [1000]]
+
+
 async def test_bulk_work_leaves_room_in_the_queue_to_interactive_work(
     batcher: Batcher, model: Lengths
 ) -> None:
@@ -252,3 +225,52 @@ async def test_partial_work_is_answered_by_its_deadline_with_what_is_done(
     assert done.rows == (None, None)
     model.gate.set()
     await running
+
+
+@pytest.mark.parametrize(("devices", "in_flight"), [(2, 1), (1, 2), (2, 2)])
+async def test_every_device_runs_as_many_batches_at_once_as_asked(
+    devices: int, in_flight: int
+) -> None:
+    models = [Lengths() for _ in range(devices)]
+    batcher = Batcher(
+        [{"lengths": each} for each in models],
+        BatchLimits(max_tokens=100, max_s=10.0),
+        in_flight=in_flight,
+        score_cache_bytes=0,
+        metrics=Metrics(),
+    )
+    await asyncio.to_thread(batcher.start, asyncio.get_running_loop())
+    for each in models:
+        each.hold()
+
+    done = asyncio.create_task(batcher.run(work(*[100] * 2 * devices * in_flight)))
+    for each in models:
+        for _ in range(in_flight):
+            await each.wait_until_running()
+        assert not each.started.acquire(blocking=False)
+        each.gate.set()
+
+    assert logits(await done) == [100] * 2 * devices * in_flight
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_partial_work_is_answered_with_what_still_runs_when_the_rest_is_given_up() -> None:
+    model = Lengths()
+    batcher = Batcher(
+        [{"lengths": model}],
+        BatchLimits(max_tokens=100, max_s=10.0),
+        in_flight=2,
+        score_cache_bytes=0,
+        metrics=Metrics(),
+    )
+    await asyncio.to_thread(batcher.start, asyncio.get_running_loop())
+    model.hold()
+
+    done = asyncio.create_task(batcher.run(work(100, 100, 100, seconds=0.5, partial=True)))
+    for _ in range(2):
+        await model.wait_until_running()
+    await asyncio.sleep(0.4)
+    model.gate.set()
+
+    assert logits(await done)[:2] == [100, 100]
+    await asyncio.to_thread(batcher.close)

@@ -283,6 +283,40 @@ def test_removing_a_job_that_is_not_there_is_no_error() -> None:
     assert work.tokens == 0
 
 
+def test_items_of_one_key_need_one_row_whoever_waits_for_it() -> None:
+    first, second = job(58, 60, keys=[b"x", b"y"]), job(58, 61, keys=[b"x", b"z"])
+    work = waiting(first, second)
+
+    batch = work.take_batch(0.0)
+
+    assert lengths(batch) == [58, 60, 61]
+    assert batch is not None
+    assert [(twin.key, twin.tokens) for twin in batch.twins] == [(b"x", 58)]
+    assert work.tokens == 0
+
+
+def test_a_hurried_job_takes_no_twins_into_its_batch_either() -> None:
+    work = waiting(job(10, 10, 10, keys=[b"x", b"x", None], partial=True, deadline=5.0))
+
+    batch = work.take_batch(0.0)
+
+    assert batch is not None
+    assert [item.index for item in batch.items] == [0, 2]
+    assert [twin.index for twin in batch.twins] == [1]
+
+
+def test_a_removed_job_takes_no_twin_with_it() -> None:
+    gone, stays = job(50, keys=[b"x"]), job(50, keys=[b"x"])
+    work = waiting(gone, stays)
+
+    work.remove(gone)
+    batch = work.take_batch(0.0)
+
+    assert batch is not None
+    assert [item.job for item in batch.items] == [stays]
+    assert not batch.twins
+
+
 @pytest.mark.parametrize("callers", [1, 16])
 def test_mixed_lengths_pad_little(callers: int) -> None:
     jobs = [
