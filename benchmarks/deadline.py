@@ -24,7 +24,8 @@ import ir_measures
 from ir_measures import nDCG
 from rich.progress import track
 
-from benchmarks.machine import cpu_seconds, describe, write_report
+from benchmarks.deadline_picture import Bought, draw_quality_against_deadline
+from benchmarks.machine import cpu_seconds, dated_path, describe, write_report
 from benchmarks.open_loop import percentile
 from demo.server_process import ServerProcess
 from finesieve_client.async_client import AsyncClient
@@ -80,7 +81,9 @@ def main() -> None:
     queries = sample(folder.queries, arguments.queries, arguments.seed)
     home = arguments.store / folder.name
     home.mkdir(parents=True, exist_ok=True)
-    with ServerProcess(home / "data", home / "server.log") as server:
+    # The queries come again under every deadline.
+    options = ("--score-cache-mib", "0")
+    with ServerProcess(home / "data", home / "server.log", options) as server:
         server.wait_until_serving()
         _store(server, folder)
         first_stage, asked, full = asyncio.run(_ask(server, folder, queries, arguments))
@@ -92,6 +95,14 @@ def main() -> None:
     _print_errors(asked)
     if arguments.write:
         write_report("deadline", report)
+        curves = {
+            f"{callers} at once": [
+                Bought(row.deadline_s * 1e3, row.ndcg) for row in rows if row.callers == callers
+            ]
+            for callers in arguments.callers
+        }
+        title = f"What a deadline buys: {folder.name}, {RETRIEVE_K} candidates"
+        draw_quality_against_deadline(dated_path("deadline.svg"), title, curves, *bounds)
 
 
 def _arguments() -> argparse.Namespace:
@@ -249,6 +260,8 @@ def _report(
             f"# What a deadline buys, {datetime.now(UTC):%Y-%m-%d}",
             "",
             how,
+            "",
+            f"![nDCG@10 against the deadline]({dated_path('deadline.svg').name})",
             "",
             f"| {' | '.join(COLUMNS)} |",
             "|---" * len(COLUMNS) + "|",

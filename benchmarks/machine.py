@@ -20,10 +20,15 @@ def describe() -> list[tuple[str, str]]:
     ]
 
 
-def write_report(name: str, report: str) -> None:
+def dated_path(name: str, folder: Path = RESULTS) -> Path:
+    """Return docs/benchmarks/<date>-<name>, its folder made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{datetime.now(UTC):%Y-%m-%d}-{name}"
+
+
+def write_report(name: str, report: str, folder: Path = RESULTS) -> None:
     """Keep a report as docs/benchmarks/<date>-<name>.md."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{name}.md"
+    path = dated_path(f"{name}.md", folder)
     path.write_text(report + "\n", encoding="utf-8")
     print(f"written to {path}")
 

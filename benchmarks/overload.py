@@ -11,14 +11,16 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks.machine import describe, write_report
+from benchmarks.machine import dated_path, describe, write_report
 from benchmarks.multiples import RECOVERED_S, RELIEF, RELIEF_S, Load, offer
 from benchmarks.neighbours import NOISE, QUIET, Neighbours, compare
 from benchmarks.open_loop import Senders
+from benchmarks.overload_picture import draw_overload
 from benchmarks.peak import PATIENCE, Peak, find_peak, unloaded_s
 from benchmarks.workload import rerank_calls
 from demo.server_process import ServerProcess
@@ -41,6 +43,16 @@ COLUMNS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that was measured."""
+
+    alone_s: float
+    peak: Peak
+    loads: Sequence[Load]
+    neighbours: Neighbours | None
+
+
 def main() -> None:
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as folder:
@@ -51,10 +63,14 @@ def main() -> None:
             server.wait_until_serving()
             messages = partial(rerank_messages, arguments.data, arguments.documents)
             with Senders(server.address, arguments.senders, messages) as senders:
-                report = _measure(arguments, senders, server.pid)
+                seen = _measure(arguments, senders, server.pid)
+    report = _report(arguments, seen)
     print(f"\n{report}")
     if arguments.write:
         write_report("overload", report)
+        draw_overload(
+            dated_path("overload.svg"), seen.peak.calls_per_s, PATIENCE * seen.alone_s, seen.loads
+        )
 
 
 def _arguments() -> argparse.Namespace:
@@ -86,8 +102,7 @@ def rerank_messages(data: Path | None, documents: int, sender: int) -> list[byte
     ]
 
 
-def _measure(arguments: argparse.Namespace, senders: Senders, server_pid: int) -> str:
-    """Return the report."""
+def _measure(arguments: argparse.Namespace, senders: Senders, server_pid: int) -> Seen:
     alone_s = unloaded_s(senders)
     deadline_s = PATIENCE * alone_s
     print(f"alone {alone_s * 1e3:.0f} ms, deadline {deadline_s * 1e3:.0f} ms", flush=True)
@@ -107,7 +122,7 @@ def _measure(arguments: argparse.Namespace, senders: Senders, server_pid: int) -
         neighbours = compare(
             senders, rate, rounds=arguments.rounds, seconds=seconds, deadline_s=deadline_s
         )
-    return _report(arguments, alone_s, peak, loads, neighbours)
+    return Seen(alone_s, peak, loads, neighbours)
 
 
 def _row(load: Load, peak: float) -> str:
@@ -126,13 +141,8 @@ def _row(load: Load, peak: float) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _report(
-    arguments: argparse.Namespace,
-    alone_s: float,
-    peak: Peak,
-    loads: Sequence[Load],
-    neighbours: Neighbours | None,
-) -> str:
+def _report(arguments: argparse.Namespace, seen: Seen) -> str:
+    alone_s, peak = seen.alone_s, seen.peak
     data = arguments.data.name if arguments.data else "demo corpus"
     proof = f" ({peak.answered} of {peak.calls} calls in time)" if peak.calls else " (given)"
     how = (
@@ -147,13 +157,15 @@ def _report(
         "",
         how,
         "",
+        f"![goodput and latency against offered load]({dated_path('overload.svg').name})",
+        "",
         f"| {' | '.join(COLUMNS)} |",
         "|---" * len(COLUMNS) + "|",
-        *(_row(each, peak.calls_per_s) for each in loads),
+        *(_row(each, peak.calls_per_s) for each in seen.loads),
         "",
     ]
-    if neighbours:
-        lines += [*_tenants(neighbours), ""]
+    if seen.neighbours:
+        lines += [*_tenants(seen.neighbours), ""]
     return "\n".join([*lines, *(f"- {what}: {value}" for what, value in describe())])
 
 
