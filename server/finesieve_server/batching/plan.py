@@ -146,16 +146,16 @@ class WaitingWork:
         self._running_until = deque([0.0] * devices, devices)
         self.tokens = 0
 
-    def has_room(self, job: Job) -> bool:
-        """Return whether the job may wait: its line holds no more than what else is free.
+    def excess(self, job: Job) -> int:
+        """Return how many tokens too many the job has to wait with; 0: there is room.
 
-        So nobody fills the queue, and a newcomer always finds room. Where nothing waits, work of
-        any size may.
+        Its line may hold as much as is free besides. So nobody fills the queue, and a newcomer
+        always finds room. Where nothing waits, work of any size may.
         """
         line = self._lines.get((job.tenant, job.priority))
         held = line.tokens if line else 0
         free = self._limits.max_waiting_tokens - self.tokens
-        return not self.tokens or held + sum(job.lengths) <= free
+        return max(0, held + sum(job.lengths) - free) if self.tokens else 0
 
     def work_s(self, now: float) -> float:
         """Seconds until all that waits is predicted to be done."""

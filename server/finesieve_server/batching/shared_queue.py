@@ -172,12 +172,12 @@ class SharedQueue:
     def _admit(self, job: Job) -> None:
         """Add the job to what waits. Raises Overloaded: where nothing waits, never."""
         now = self._clock()
-        waiting, tokens = self._waiting.tokens, sum(job.lengths)
-        if not self._waiting.has_room(job):
+        waiting = self._waiting.tokens
+        if excess := self._waiting.excess(job):
             raise Overloaded(
                 f"the queue is full: {waiting} tokens wait",
-                # As long as it takes to work off as much as this would bring.
-                retry_after_s=self._waiting.work_s(now) * min(1.0, tokens / waiting),
+                # As long as it takes to work off what is too much.
+                retry_after_s=self._waiting.work_s(now) * min(1.0, excess / waiting),
             )
         self._waiting.add(job, now)
         late_s = now + self._waiting.finish_s(job, now) - job.deadline
