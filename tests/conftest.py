@@ -69,6 +69,19 @@ def repetitions(request: pytest.FixtureRequest) -> Iterator[Callable[[int, int],
         return chosen[-1]
 
     yield choose
+    _write_line(request, f"{chosen} repetitions")
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Iterator[Callable[[str], None]]:
+    """Yield a function that takes what a test counted, to be printed whether it passes or not."""
+    lines: list[str] = []
+    yield lines.append
+    for line in lines:
+        _write_line(request, line)
+
+
+def _write_line(request: pytest.FixtureRequest, line: str) -> None:
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
     if reporter is not None:
-        reporter.write_line(f"{os.linesep}{request.node.name}: {chosen} repetitions")
+        reporter.write_line(f"{os.linesep}{request.node.name}: {line}")

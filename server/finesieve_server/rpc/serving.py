@@ -36,6 +36,8 @@ from finesieve_server.search.two_stage import TwoStage
 from finesieve_server.telemetry import Metrics
 
 _REOPEN_S = 0.5
+_MAX_PENDING_CALLS = 20_000
+_MAX_PENDING_S = 600
 
 _log = structlog.get_logger(__name__)
 
@@ -193,6 +195,11 @@ def _service(file: FileDescriptor) -> ServiceDescriptor:
 def _options(max_request_bytes: int) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", max_request_bytes),
+        # Calls that have not come to the gate gRPC would cancel by itself, with no word of why, from
+        # the 1000th on and after 30 s.
+        ("grpc.server.max_pending_requests", _MAX_PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING_CALLS),
+        ("grpc.server_max_unrequested_time_in_server", _MAX_PENDING_S),
         # Two servers on one port would share its calls at random; the second has to fail.
         ("grpc.so_reuseport", 0),
         # A client that vanished is noticed, and its calls end, within some 80 s.
