@@ -80,7 +80,10 @@ async def fill_score_cache(wire: Wire) -> None:
 
 
 async def test_memory_does_not_grow_with_the_number_of_calls(
-    start_server: StartServer, tmp_path: Path, repetitions: Callable[[int, int], int]
+    start_server: StartServer,
+    tmp_path: Path,
+    repetitions: Callable[[int, int], int],
+    report: Callable[[str], None],
 ) -> None:
     calls = repetitions(3_000, 1_000_000)
     share = max(200, calls // 100)
@@ -107,4 +110,5 @@ async def test_memory_does_not_grow_with_the_number_of_calls(
     window = len(memory) // 10
     half = len(memory) // 2
     growth = median(memory[-window:]) - median(memory[half : half + window])
+    report(f"{memory[-1] / MIB:.1f} MiB, {growth / MIB:+.1f} MiB over the last half")
     assert growth <= MAX_GROWTH_BYTES, [each // MIB for each in memory]
