@@ -13,7 +13,7 @@ PORT ?= 50051
 DATA_DIR ?= finesieve-data
 
 .PHONY: help setup setup-dev demo serve test check check-format check-lint check-types \
-	check-imports check-contract format proto bench bench-overload soak clean
+	check-imports check-contract format proto bench bench-overload bench-gpu soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -80,6 +80,9 @@ bench: setup-dev ## measure the server against a bare loop over the same tokens
 
 bench-overload: setup-dev ## offer the server multiples of its peak, and a noisy tenant
 	@$(BIN)/python -m benchmarks.overload
+
+bench-gpu: ## measure the server on a CUDA card (HOST_ONLY=1: what the host can feed, on any machine)
+	@$(BIN)/python -m benchmarks.gpu $(if $(HOST_ONLY),--host-only) --write
 
 # ------------------------------------------------------------------------------------- changing
 

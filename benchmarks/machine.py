@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+import onnxruntime
+
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 
@@ -15,7 +17,8 @@ def describe() -> list[tuple[str, str]]:
     return [
         ("processor", f"{_processor()}, {len(os.sched_getaffinity(0))} cores"),
         ("Python", platform.python_version()),
-        *((name, metadata.version(name)) for name in ("onnxruntime", "tokenizers", "grpcio")),
+        ("onnxruntime", onnxruntime.__version__),  # of either distribution
+        *((name, metadata.version(name)) for name in ("tokenizers", "grpcio")),
         ("commit", _commit()),
     ]
 
