@@ -9,6 +9,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 
@@ -102,7 +103,7 @@ class Batcher:
             started = self._clock() if unknown else caller.arrived
         return Done(tuple(caller.rows), started - caller.arrived, caller.shared)
 
-    def require_room(
+    def room_for(
         self,
         model: str,
         lengths: Sequence[int],
@@ -110,12 +111,12 @@ class Batcher:
         priority: Priority = Priority.INTERACTIVE,
         partial: bool = False,
         tenant: str = "default",
-    ) -> None:
-        """Raise Overloaded where work of these lengths would be refused; never where nothing waits.
+    ) -> AbstractContextManager[None]:
+        """Hold room for work of about these lengths while it is prepared, at a cost.
 
-        For those who have to prepare their work first, at a cost.
+        Raises Overloaded where it would be refused; never where nothing waits or is prepared.
         """
-        self._queue.require_room(Job(model, lengths, deadline, priority, partial, tenant))
+        return self._queue.room_for(Job(model, lengths, deadline, priority, partial, tenant))
 
     def _recall(self, caller: Caller) -> list[int]:
         """Answer what is known; return the positions of the rest."""

@@ -7,12 +7,14 @@ same key, is on a device already does not queue: that row is its own as well.
 import asyncio
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 from finesieve_server.batching.cost import CostModel
-from finesieve_server.batching.plan import Batch, Item, Job, WaitingWork
+from finesieve_server.batching.plan import Batch, Item, Job, Priority, WaitingWork
 from finesieve_server.batching.work import Row, Work
 from finesieve_server.errors import DeadlineTooShort, Overloaded
 from finesieve_server.telemetry import Metrics
@@ -72,6 +74,7 @@ class SharedQueue:
         self._metrics = metrics
         self._clock = clock
         self._callers: dict[Job, Caller] = {}
+        self._preparing_s: dict[Job, float] = {}
         # The places of each row that is on a device, by its key if it has one.
         self._running: dict[bytes | None, list[Place]] = {}
         self._changed = threading.Condition()
@@ -100,12 +103,23 @@ class SharedQueue:
                     caller.outstanding += 1
                     caller.first_started = caller.arrived
 
-    def require_room(self, job: Job) -> None:
-        """Raise Overloaded where `enter` would, by the same rule."""
+    @contextmanager
+    def room_for(self, job: Job) -> Iterator[None]:
+        """Hold room for work while it is prepared.
+
+        Raises Overloaded where `enter` would, with what the others prepare counted as waiting: or
+        all would be let in to prepare while nothing waits yet, and come too late together.
+        """
         with self._changed:
-            if self._waiting.tokens:
-                self._admit(job)
-                self._waiting.remove(job)
+            self._admit(job, self._prepared_before_s(job))
+            needs_s = job.waiting_s
+            self._waiting.remove(job)
+            self._preparing_s[job] = needs_s
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._preparing_s[job]
 
     def leave(self, caller: Caller) -> None:
         """Forget a caller, and take what has not started of its work out of the queue."""
@@ -169,8 +183,20 @@ class SharedQueue:
             raise DeadlineTooShort(done_s[-1], left_s)
         return positions[:in_time]
 
-    def _admit(self, job: Job) -> None:
-        """Add the job to what waits. Raises Overloaded: where nothing waits, never."""
+    def _prepared_before_s(self, job: Job) -> float:
+        """Return the seconds of what is prepared before this job: other tenants' by turns."""
+        by_line: defaultdict[tuple[str, Priority], float] = defaultdict(float)
+        for each, seconds in self._preparing_s.items():
+            by_line[each.tenant, each.priority] += seconds
+        own_s = by_line.pop((job.tenant, job.priority), 0.0)
+        turn_s = own_s + sum(map(self._costs[job.model].row_s, job.lengths))
+        return own_s + sum(min(seconds, turn_s) for seconds in by_line.values())
+
+    def _admit(self, job: Job, before_s: float = 0.0) -> None:
+        """Add the job to what waits, with so much before it that is not there yet.
+
+        Raises Overloaded: where nothing waits and nothing is to come, never.
+        """
         now = self._clock()
         waiting = self._waiting.tokens
         if excess := self._waiting.excess(job):
@@ -180,8 +206,8 @@ class SharedQueue:
                 retry_after_s=self._waiting.work_s(now) * min(1.0, excess / waiting),
             )
         self._waiting.add(job, now)
-        late_s = now + self._waiting.finish_s(job, now) - job.deadline
-        if waiting and late_s > 0 and not job.partial:
+        late_s = now + before_s + self._waiting.finish_s(job, now) - job.deadline
+        if (waiting or before_s) and late_s > 0 and not job.partial:
             self._waiting.remove(job)
             raise Overloaded(
                 f"with what goes before, this would be {late_s:.1f} s late", retry_after_s=late_s

@@ -1,6 +1,7 @@
 """Embed texts with a bi-encoder, under the device's one queue."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 
@@ -70,10 +71,11 @@ class Embedder:
         with call.times.measure("embed"):
             manifest = model.manifest
             prefix = manifest.query_prefix if role is Role.QUERY else manifest.passage_prefix
-            self._require_room(model, [len(prefix) + len(text) for text in texts], priority, call)
-            encoded = await self._tokenizers.encode(
-                model.tokenizer, [prefix + text for text in texts], call
-            )
+            chars = [len(prefix) + len(text) for text in texts]
+            with self._room_for(model, chars, priority, call):
+                encoded = await self._tokenizers.encode(
+                    model.tokenizer, [prefix + text for text in texts], call
+                )
             return await self._embed(model, encoded, priority, call)
 
     async def encode_passages(
@@ -84,20 +86,22 @@ class Embedder:
         Raises what `encode` raises.
         """
         with call.times.measure("embed"):
-            self._require_room(model, reader.chars(model, positions), Priority.BULK, call)
-            encoded = await reader.read(model, positions)
+            with self._room_for(model, reader.chars(model, positions), Priority.BULK, call):
+                encoded = await reader.read(model, positions)
             return await self._embed(model, encoded, Priority.BULK, call)
 
-    def _require_room(
+    def _room_for(
         self, model: BiEncoder, chars: Sequence[int], priority: Priority, call: Call
-    ) -> None:
+    ) -> AbstractContextManager[None]:
         """Refuse what the batcher would refuse, before it costs its tokenizing."""
         special = model.tokenizer.single.num_special
         lengths = [
             min(model.max_tokens, special + self._tokenizers.forecast(model.tokenizer, each))
             for each in chars
         ]
-        self._batcher.require_room(model.name, lengths, call.deadline, priority, tenant=call.tenant)
+        return self._batcher.room_for(
+            model.name, lengths, call.deadline, priority, tenant=call.tenant
+        )
 
     async def _embed(
         self, model: BiEncoder, encoded: Sequence[TokenIds], priority: Priority, call: Call

@@ -6,6 +6,7 @@ The answer is the same to the bit: what is kept is what would be made.
 import math
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from finesieve_server.batching.batcher import Batcher
 from finesieve_server.errors import FinesieveError
@@ -42,32 +43,34 @@ class PairTokenizer:
         now = time.monotonic()
         until = now + (call.deadline - now) / 2 if options.partial else math.inf
         checked = [self._checked(model, each) for each in candidates]
-        self._require_room(model, query, candidates, checked, options, call)
-        [query_ids] = await self._tokenizers.encode(model.tokenizer, [query], call)
-        maker = PairMaker(
-            model,
-            query_ids,
-            long_passage=options.long_passage,
-            max_passage_tokens=options.max_passage_tokens,
-            max_chunks=options.max_chunks,
-        )
-        passages = await self._passages(model, maker, candidates, checked, call, until)
-        pairs: list[Pairs] = []
-        for candidate, text, passage in zip(candidates, checked, passages, strict=True):
-            if isinstance(text, FinesieveError):
-                pairs.append(Pairs((), failure=text))
-            elif passage is None:
-                pairs.append(Pairs(()))
-            elif not maker.needs_offsets(passage):
-                pairs.append(maker.whole(passage))
-            elif time.monotonic() >= until:
-                pairs.append(Pairs(()))
-            else:
-                ids, offsets = await self._tokenizers.encode_with_offsets(
-                    model.tokenizer, text, call
-                )
-                pairs.append(maker.chunked(ids, offsets, len(candidate.title), len(candidate.text)))
-        return maker, pairs
+        with self._room_for(model, query, candidates, checked, options, call):
+            [query_ids] = await self._tokenizers.encode(model.tokenizer, [query], call)
+            maker = PairMaker(
+                model,
+                query_ids,
+                long_passage=options.long_passage,
+                max_passage_tokens=options.max_passage_tokens,
+                max_chunks=options.max_chunks,
+            )
+            passages = await self._passages(model, maker, candidates, checked, call, until)
+            pairs: list[Pairs] = []
+            for candidate, text, passage in zip(candidates, checked, passages, strict=True):
+                if isinstance(text, FinesieveError):
+                    pairs.append(Pairs((), failure=text))
+                elif passage is None:
+                    pairs.append(Pairs(()))
+                elif not maker.needs_offsets(passage):
+                    pairs.append(maker.whole(passage))
+                elif time.monotonic() >= until:
+                    pairs.append(Pairs(()))
+                else:
+                    ids, offsets = await self._tokenizers.encode_with_offsets(
+                        model.tokenizer, text, call
+                    )
+                    pairs.append(
+                        maker.chunked(ids, offsets, len(candidate.title), len(candidate.text))
+                    )
+            return maker, pairs
 
     async def _passages(
         self,
@@ -92,7 +95,7 @@ class PairTokenizer:
             passages[position] = ids
         return passages
 
-    def _require_room(
+    def _room_for(
         self,
         model: CrossEncoder,
         query: str,
@@ -100,10 +103,10 @@ class PairTokenizer:
         checked: Sequence[str | FinesieveError],
         options: RerankOptions,
         call: Call,
-    ) -> None:
+    ) -> AbstractContextManager[None]:
         """Refuse what the batcher would refuse, before it costs its tokenizing."""
         if all(each.tokens is not None for each in candidates):
-            return  # it costs nothing
+            return nullcontext()  # it costs nothing
         tokenizer = model.tokenizer
         around = tokenizer.pair.num_special + min(
             self._tokenizers.forecast(tokenizer, len(query)), model.room // 2
@@ -113,7 +116,7 @@ class PairTokenizer:
             for text in checked
             if isinstance(text, str)
         ]
-        self._batcher.require_room(
+        return self._batcher.room_for(
             model.name, lengths, call.deadline, options.priority, options.partial, call.tenant
         )
 

@@ -160,7 +160,8 @@ async def test_what_would_be_refused_is_refused_before_it_is_prepared(
     batcher: Batcher, model: Lengths
 ) -> None:
     deadline = time.monotonic() + 30
-    batcher.require_room("lengths", [10_000_000], deadline)  # nothing waits
+    with batcher.room_for("lengths", [10_000_000], deadline):
+        pass  # nothing waits
 
     model.hold()
     running = asyncio.create_task(batcher.run(work(50)))
@@ -168,11 +169,18 @@ async def test_what_would_be_refused_is_refused_before_it_is_prepared(
     waiting = asyncio.create_task(batcher.run(work(*[1000] * 4)))
     await asyncio.sleep(0)
 
-    batcher.require_room("lengths", [1000] * 2, deadline)
-    with pytest.raises(Overloaded, match="full"):
-        batcher.require_room("lengths", [1000] * 8, deadline)
-    with pytest.raises(Overloaded, match="late"):
-        batcher.require_room("lengths", [1000], time.monotonic())
+    with batcher.room_for("lengths", [1000] * 2, deadline):
+        pass
+    with (
+        pytest.raises(Overloaded, match="full"),
+        batcher.room_for("lengths", [1000] * 8, deadline),
+    ):
+        pass
+    with (
+        pytest.raises(Overloaded, match="late"),
+        batcher.room_for("lengths", [1000], time.monotonic()),
+    ):
+        pass
     model.gate.set()
     await asyncio.gather(running, waiting)
     assert model.batches == [[50], [1000], [1000], [1000], [1000]]

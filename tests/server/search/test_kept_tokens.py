@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -303,7 +304,7 @@ class FullBatcher(Batcher):
     def __init__(self) -> None:
         self.asked: list[Sequence[int]] = []
 
-    def require_room(
+    def room_for(
         self,
         model: str,
         lengths: Sequence[int],
@@ -311,7 +312,7 @@ class FullBatcher(Batcher):
         priority: Priority = Priority.INTERACTIVE,
         partial: bool = False,
         tenant: str = "default",
-    ) -> None:
+    ) -> AbstractContextManager[None]:
         self.asked.append(lengths)
         raise Overloaded("full", retry_after_s=1.0)
 
