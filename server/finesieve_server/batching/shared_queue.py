@@ -19,6 +19,9 @@ from finesieve_server.batching.work import Row, Work
 from finesieve_server.errors import DeadlineTooShort, Overloaded
 from finesieve_server.telemetry import Metrics
 
+# Who comes back sooner finds the same batch running, and has used up one of a client's few tries.
+_LEAST_RETRY_S = 0.05
+
 
 @dataclass(slots=True, eq=False)
 class Caller:
@@ -200,18 +203,14 @@ class SharedQueue:
         now = self._clock()
         waiting = self._waiting.tokens
         if excess := self._waiting.excess(job):
-            raise Overloaded(
-                f"the queue is full: {waiting} tokens wait",
-                # As long as it takes to work off what is too much.
-                retry_after_s=self._waiting.work_s(now) * min(1.0, excess / waiting),
-            )
+            # As long as it takes to work off what is too much.
+            retry_s = self._waiting.work_s(now) * min(1.0, excess / waiting)
+            raise _overloaded(f"the queue is full: {waiting} tokens wait", retry_s)
         self._waiting.add(job, now)
         late_s = now + before_s + self._waiting.finish_s(job, now) - job.deadline
         if (waiting or before_s) and late_s > 0 and not job.partial:
             self._waiting.remove(job)
-            raise Overloaded(
-                f"with what goes before, this would be {late_s:.1f} s late", retry_after_s=late_s
-            )
+            raise _overloaded(f"with what goes before, this would be {late_s:.1f} s late", late_s)
 
     def _finish(self, started: Started, row: int) -> None:
         key = started.batch.items[row].key
@@ -239,6 +238,10 @@ class SharedQueue:
     def _payload(self, item: Item) -> Sized:
         caller = self._callers[item.job]
         return caller.work.items[caller.positions[item.index]]
+
+
+def _overloaded(problem: str, retry_s: float) -> Overloaded:
+    return Overloaded(problem, retry_after_s=max(retry_s, _LEAST_RETRY_S))
 
 
 def _job(work: Work, positions: Sequence[int]) -> Job:

@@ -177,10 +177,12 @@ async def test_what_would_be_refused_is_refused_before_it_is_prepared(
     ):
         pass
     with (
-        pytest.raises(Overloaded, match="late"),
+        pytest.raises(Overloaded, match="late") as refusal,
         batcher.room_for("lengths", [1000], time.monotonic()),
     ):
         pass
+    assert refusal.value.retry_after_s is not None
+    assert refusal.value.retry_after_s >= 0.05
     model.gate.set()
     await asyncio.gather(running, waiting)
     assert model.batches == [[50], [1000], [1000], [1000], [1000]]
