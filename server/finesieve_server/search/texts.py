@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 from numpy import int32
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from finesieve_server.search.call import Call
 
 # Texts tokenized in one go: a cancelled or late caller's thread is free again after this many.
 _SLICE_CHARS = 32_768
+# Less than this is not worth another thread: some 1.5 ms of tokenizing.
+_LEAST_SHARE_CHARS = 4_096
 # What is told of a text before it is tokenized: this share of what others of its length had, so
 # that hardly ever more is expected than there is.
 _CAUTION = 0.7
@@ -39,6 +42,7 @@ class TokenizerPool:
 
     def __init__(self, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="tokenize")
+        self._idle = threads  # less than none where callers wait
         self._densities: dict[str, _Density] = {}  # by the tokenizer's digest
 
     def forecast(self, tokenizer: Tokenizer, chars: int) -> int:
@@ -55,14 +59,35 @@ class TokenizerPool:
         """
         encoded: list[TokenIds] = []
         with call.times.measure("tokenize"):
-            loop = asyncio.get_running_loop()
-            for part in slices(texts):
-                encoded += await loop.run_in_executor(self._executor, tokenizer.encode, part)
-                density = self._densities.setdefault(tokenizer.digest, _Density())
-                density.learn(sum(map(len, part)), sum(map(len, encoded[-len(part) :])))
+            while len(encoded) < len(texts):
+                parts = self._share_out(texts[len(encoded) :])
+                for ids in await asyncio.gather(*(self._run(tokenizer, part) for part in parts)):
+                    encoded += ids
                 if time.monotonic() >= until:
                     break
         return encoded
+
+    def _share_out(self, texts: Sequence[str]) -> list[Sequence[str]]:
+        """Return the next texts, a slice for each idle thread, and at least one slice.
+
+        The tokenizer leaves Python's lock, so that a lone caller has every core.
+        """
+        threads = max(1, self._idle)
+        chars = [len(text) for text in texts]
+        # With room for one text more than its part, a slice never leaves a rest behind.
+        share = max(_LEAST_SHARE_CHARS, sum(chars) // threads + max(chars))
+        return list(islice(slices(texts, min(share, _SLICE_CHARS)), threads))
+
+    async def _run(self, tokenizer: Tokenizer, texts: Sequence[str]) -> list[TokenIds]:
+        loop = asyncio.get_running_loop()
+        self._idle -= 1
+        try:
+            ids = await loop.run_in_executor(self._executor, tokenizer.encode, texts)
+        finally:
+            self._idle += 1
+        density = self._densities.setdefault(tokenizer.digest, _Density())
+        density.learn(sum(map(len, texts)), sum(map(len, ids)))
+        return ids
 
     async def encode_with_offsets(
         self, tokenizer: Tokenizer, text: str, call: Call
@@ -94,11 +119,11 @@ class _Density:
             self._tokens //= 2
 
 
-def slices(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+def slices(texts: Sequence[str], most_chars: int = _SLICE_CHARS) -> Iterator[Sequence[str]]:
     """Yield the texts in runs of few characters; a text longer than that is a run of its own."""
     start = chars = 0
     for end, text in enumerate(texts):
-        if chars and chars + len(text) > _SLICE_CHARS:
+        if chars and chars + len(text) > most_chars:
             yield texts[start:end]
             start, chars = end, 0
         chars += len(text)

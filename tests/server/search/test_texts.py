@@ -1,12 +1,14 @@
 """What is refused or foretold before it costs anything, and in what slices texts are tokenized."""
 
 import math
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from finesieve_server.errors import EmptyField, TooLong
-from finesieve_server.runtime.tokenizer import Tokenizer
+from finesieve_server.runtime.tokenizer import TokenIds, Tokenizer
 from finesieve_server.search.call import Call
 from finesieve_server.search.texts import TokenizerPool, check_text, full_text, slices
 
@@ -59,4 +61,36 @@ async def test_a_change_of_language_is_learned_from() -> None:
     await pool.encode(tokenizer, ["漢字仮名交じり文を読む" * 1000] * 90, Call(0))
 
     assert pool.forecast(tokenizer, 1000) > 1.5 * english
+    pool.close()
+
+
+class Together(Tokenizer):
+    """Tokenizes once as many threads are in it as were promised."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(TOKENIZER)
+        self._barrier = threading.Barrier(threads)
+
+    def encode(self, texts: Sequence[str]) -> list[TokenIds]:
+        self._barrier.wait(timeout=10)
+        return super().encode(texts)
+
+
+async def test_a_lone_caller_s_texts_are_shared_out_to_every_idle_thread() -> None:
+    pool = TokenizerPool(3)
+    texts = [f"Return the sine of {number}, measured in radians. " * 30 for number in range(12)]
+
+    shared = await pool.encode(Together(3), texts, Call(math.inf))
+
+    alone = Tokenizer(TOKENIZER).encode(texts)
+    assert [ids.tolist() for ids in shared] == [ids.tolist() for ids in alone]
+    pool.close()
+
+
+async def test_few_texts_are_not_worth_a_second_thread() -> None:
+    pool = TokenizerPool(3)
+
+    [ids] = await pool.encode(Together(1), ["Return the sine of x."], Call(math.inf))
+
+    assert len(ids) == 7
     pool.close()
