@@ -37,7 +37,7 @@ class Batcher:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Give the same models for each device; each runs `in_flight` batches at a time."""
-        self._runners = [Runner(models, metrics, clock) for models in devices]
+        self._runners = [Runner(models, metrics, clock, in_flight) for models in devices]
         self._models = list(devices[0])
         self._limits = limits
         self._in_flight = in_flight

@@ -1,6 +1,7 @@
 """Run batches on one device: what they cost, and one bad item kept from failing the others."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,9 +39,14 @@ class Runner:
     """One device, with every model on it."""
 
     def __init__(
-        self, models: Mapping[str, Model], metrics: Metrics, clock: Callable[[], float]
+        self,
+        models: Mapping[str, Model],
+        metrics: Metrics,
+        clock: Callable[[], float],
+        in_flight: int = 1,
     ) -> None:
         self._models = models
+        self._in_flight = in_flight
         self._metrics = metrics
         self._clock = clock
         self._last_end = 0.0
@@ -103,7 +109,10 @@ class Runner:
 
     def _time(self, model: Model, rows: int, tokens: int) -> Iterator[float]:
         batch = [model.example(tokens)] * rows
-        _usable(model.run(batch), rows)  # allocates
+        # As many at once as there will be: what memory they need, they take now.
+        with ThreadPoolExecutor(self._in_flight) as threads:
+            for answer in threads.map(model.run, [batch] * self._in_flight):
+                _usable(answer, rows)
         for _ in range(_WARM_UP_RUNS):
             started = self._clock()
             model.run(batch)

@@ -1,5 +1,6 @@
 """One device: what batches cost, and what comes of a model that fails."""
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -100,6 +101,23 @@ def test_a_model_that_cannot_run_the_largest_batch_fails_at_start_by_name() -> N
 
     with pytest.raises(ModelFailure, match=r"'model' cannot run 12 rows of 100 tokens.*no room"):
         runner.warm_up("model", BatchLimits(max_tokens=1200, max_s=1e9))
+
+
+def test_warm_up_takes_the_memory_of_as_many_batches_as_will_be_in_flight() -> None:
+    class Together(Timed):
+        """Has run something only once two were in it at a time."""
+
+        both = threading.Barrier(2, timeout=30)
+
+        def run(self, batch: Sequence[list[int]]) -> NDArray[np.float32]:
+            if not self.batches:
+                self.both.wait()
+            return super().run(batch)
+
+    clock = Clock()
+    runner = Runner({"model": Together(clock)}, Metrics(), clock, in_flight=2)
+
+    assert runner.warm_up("model", BatchLimits(max_tokens=100, max_s=100.0))
 
 
 def test_a_model_that_gives_too_few_rows_fails_at_start() -> None:
