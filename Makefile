@@ -75,8 +75,8 @@ check-contract: setup-dev ## the contract: lint, nothing broken, generated code 
 soak: setup-dev ## the tests of many repetitions, in full (hours)
 	@$(BIN)/python -m pytest -m soak --soak
 
-bench: setup-dev ## measure the server against a bare loop over the same tokens
-	@$(BIN)/python -m benchmarks.rerank
+bench: setup-dev ## reranking beside a bare loop, infinity-emb and sentence-transformers (ARGS=--help)
+	@$(BIN)/python -m benchmarks.rerank $(ARGS)
 
 bench-overload: setup-dev ## offer the server multiples of its peak, and a noisy tenant
 	@$(BIN)/python -m benchmarks.overload

@@ -1,221 +1,165 @@
-"""Compare the server's reranking with the limit: a bare onnxruntime loop over the same tokens.
+"""Compare the server's reranking with the limit and with what people use today, side by side.
 
-    python -m benchmarks.rerank [--data FOLDER] [--callers 16] [--documents 32] [--rounds 7]
+    make bench ARGS="[--checkpoint FOLDER] [--data FOLDER] [--quick]"
 
-Bare: the server's own session and thread settings, everything encoded beforehand, sorted by length
-over everything, packed to the best token budget of a sweep. Server: as many callers as asked, each
-with one call at a time, through gRPC. The two take turns, so that a machine that changes speed
-changes both.
+The limit is a bare onnxruntime loop. infinity-emb and sentence-transformers run in environments of
+their own, made on the first run; they need the checkpoint that the served model was made of, as a
+local folder in transformers' layout, and are left out without it. All get the same calls, and no
+call comes twice, so that no cache flatters. They take turns, one under load at a time, so that a
+machine that changes speed changes all.
 """
 
 import argparse
 import asyncio
-import os
-import re
-import statistics
-import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 
-import grpc.aio
+from benchmarks.bare import BareLoop
+from benchmarks.load import closed_loop, open_loop
+from benchmarks.machine import RESULTS, dated_path, peak_memory_mib, write_report
+from benchmarks.peers.environment import FOLDER
+from benchmarks.peers.lineup import Lineup, running
+from benchmarks.peers.peer import Peer
+from benchmarks.pictures import draw_throughput_against_latency
+from benchmarks.rerank_report import BARE, REFERENCE, curves, report
+from benchmarks.rerank_results import OpenPoint, Results, rank_correlation
+from benchmarks.workload import Workload
 
-from benchmarks.machine import cpu_seconds, describe, peak_memory_mib, write_report
-from benchmarks.workload import RerankCall, frame_pairs, rerank_calls
-from demo.server_process import ServerProcess
-from finesieve.v1 import rerank_pb2, rerank_pb2_grpc
-from finesieve_server.app import load_models
-from finesieve_server.config import read_settings
-from finesieve_server.runtime.encoder import CrossEncoder
-from finesieve_server.runtime.tokenizer import Framed
-from finesieve_server.search.texts import full_text
-
-BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
-
-
-@dataclass(frozen=True, slots=True)
-class ServerRound:
-    """One round through the server."""
-
-    seconds: float
-    latencies_s: list[float]
-    text_tokens: float
-    padding_tokens: float
-    cpu_share: float  # of all cores
+SAMPLE = 4  # calls to warm up with and choose batch sizes by, and to compare scores of
+SHORT_DOCUMENTS = 8
+ALONE_TURNS, ALONE_CALLS = 5, 10
+# Of what the engine did in the closed loop. At 1 a queue grows for as long as one looks.
+OFFERED = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95)
+OFFERED_QUICKLY = (0.4, 0.8)
+FEWEST_ARRIVALS = 20
 
 
 def main() -> None:
     arguments = _arguments()
-    calls = rerank_calls(
-        arguments.data, arguments.callers * arguments.calls, arguments.documents, seed=1
+    workload = Workload(arguments.data, seed=1)
+    bare = BareLoop(arguments.models, workload.calls(SAMPLE, arguments.documents))
+    results = asyncio.run(_measure(workload, bare, arguments))
+    folder = FOLDER if arguments.quick else RESULTS
+    picture = dated_path("rerank.svg", folder)
+    draw_throughput_against_latency(
+        picture,
+        f"Reranking {arguments.documents} documents a call",
+        curves(results),
+        results.bare_pairs_per_s,
     )
-    pairs = len(calls) * arguments.documents
-    print(f"{arguments.callers} callers, {len(calls)} calls, {pairs} pairs a round")
-    model = _cross_encoder()
-    framed = _encode(model, calls)
-    budget = _best_budget(model, framed)
-    bare_s, rounds = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        log_path = Path(folder) / "server.log"
-        with ServerProcess(Path(folder) / "data", log_path) as server:
-            server.wait_until_serving()
-            for number in range(arguments.rounds):
-                bare_s.append(_bare_round(model, framed, budget))
-                rounds.append(asyncio.run(_server_round(server, calls, arguments.callers)))
-                print(
-                    f"round {number + 1}/{arguments.rounds}: bare {pairs / bare_s[-1]:.1f}, "
-                    f"server {pairs / rounds[-1].seconds:.1f} pairs/s",
-                    flush=True,
-                )
-            peak_mib = peak_memory_mib(server.pid)
-    report = _report(arguments, pairs, framed, budget, bare_s, rounds, peak_mib)
-    print(f"\n{report}")
-    if arguments.write:
-        write_report("rerank", report)
+    written = report(results, _what_was_run(arguments, bare, results), picture.name)
+    print(f"\n{written}\n")
+    write_report("rerank", written, folder)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, help="folder in BEIR's layout; else the demo's corpus")
+    parser.add_argument("--checkpoint", type=Path, help="of --models, for the other engines")
+    parser.add_argument("--models", default="bundled", help="what finesieve serves")
     parser.add_argument("--callers", type=int, default=16)
-    parser.add_argument("--calls", type=int, default=2, help="calls of each caller in a round")
     parser.add_argument("--documents", type=int, default=32, help="documents of a call")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--write", action="store_true", help="keep the report in docs/")
-    return parser.parse_args()
-
-
-def _cross_encoder() -> CrossEncoder:
-    settings = read_settings([])
-    return next(each for each in load_models(settings).models[0] if isinstance(each, CrossEncoder))
-
-
-def _encode(model: CrossEncoder, calls: Sequence[RerankCall]) -> list[Framed]:
-    """Return every pair as the server frames it, shortest first."""
-    framed = []
-    for call in calls:
-        texts = [full_text(title, text) for title, text in call.documents]
-        framed += frame_pairs(model, call.query, texts)
-    return sorted(framed, key=len)
-
-
-def _packed(framed: Sequence[Framed], budget: int) -> Iterator[Sequence[Framed]]:
-    start = 0
-    for end in range(1, len(framed) + 1):
-        if end == len(framed) or len(framed[end]) * (end + 1 - start) > budget:
-            yield framed[start:end]
-            start = end
-
-
-def _bare_round(model: CrossEncoder, framed: Sequence[Framed], budget: int) -> float:
-    started = time.perf_counter()
-    for batch in _packed(framed, budget):
-        model.run(batch)
-    return time.perf_counter() - started
-
-
-def _best_budget(model: CrossEncoder, framed: Sequence[Framed]) -> int:
-    sample = framed[::4]
-    seconds = {}
-    for budget in BUDGETS:
-        seconds[budget] = min(_bare_round(model, sample, budget) for _ in range(2))
-        print(f"bare, {budget} tokens a batch: {len(sample) / seconds[budget]:.1f} pairs/s")
-    return min(seconds, key=lambda budget: seconds[budget])
-
-
-async def _server_round(
-    server: ServerProcess, calls: Sequence[RerankCall], callers: int
-) -> ServerRound:
-    requests = iter([_request(call) for call in calls])
-    latencies_s: list[float] = []
-
-    async def caller(stub: "rerank_pb2_grpc.RerankServiceAsyncStub") -> None:
-        for request in requests:
-            sent = time.perf_counter()
-            await stub.Rerank(request)
-            latencies_s.append(time.perf_counter() - sent)
-
-    tokens = _tokens(server)
-    cpu_s = cpu_seconds(server.pid)
-    started = time.perf_counter()
-    async with grpc.aio.insecure_channel(server.address) as channel:
-        stub = rerank_pb2_grpc.RerankServiceStub(channel)
-        await asyncio.gather(*(caller(stub) for _ in range(callers)))
-    seconds = time.perf_counter() - started
-    text, padding = (after - before for after, before in zip(_tokens(server), tokens, strict=True))
-    cores = len(os.sched_getaffinity(0))
-    return ServerRound(
-        seconds, latencies_s, text, padding, (cpu_seconds(server.pid) - cpu_s) / seconds / cores
+    parser.add_argument("--calls", type=int, default=2, help="calls of each caller in a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each offered rate")
+    parser.add_argument(
+        "--quick", action="store_true", help="a rough look, written to .bench, not to docs"
     )
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.calls, arguments.rounds, arguments.seconds = 1, 2, 4.0
+    return arguments
 
 
-def _request(call: RerankCall) -> rerank_pb2.RerankRequest:
-    return rerank_pb2.RerankRequest(
-        query=call.query,
-        documents=[rerank_pb2.Document(title=title, text=text) for title, text in call.documents],
-    )
+async def _measure(workload: Workload, bare: BareLoop, arguments: argparse.Namespace) -> Results:
+    sample = workload.calls(SAMPLE, arguments.documents)
+    async with running(arguments.models, arguments.checkpoint, sample) as lineup:
+        results = Results(missing=lineup.missing)
+        await _compare_scores(lineup.peers, workload, bare, arguments.documents, results)
+        await _closed_loop(lineup, workload, bare, arguments, results)
+        await _alone(lineup.peers, workload, bare, results)
+        await _open_loop(lineup.peers, workload, arguments, results)
+        results.peak_mib = {peer.name: peak_memory_mib(peer.pid) for peer in lineup.peers}
+    return results
 
 
-def _tokens(server: ServerProcess) -> tuple[float, float]:
-    """Return the positions computed so far, (text, padding), from the server's metrics."""
-    address = f"http://{server.address.partition(':')[0]}:{server.metrics_port}/metrics"
-    with urllib.request.urlopen(address) as answer:
-        lines = answer.read().decode()
-    sums = []
-    for kind in ("text", "padding"):
-        values = re.findall(
-            rf'^finesieve_tokens_total{{kind="{kind}".*}} (\S+)$', lines, re.MULTILINE
-        )
-        sums.append(sum(map(float, values)))
-    return sums[0], sums[1]
+async def _compare_scores(
+    peers: Sequence[Peer], workload: Workload, bare: BareLoop, documents: int, results: Results
+) -> None:
+    """See that all engines do the same work."""
+    calls = workload.calls(SAMPLE, documents)
+    scores = {BARE: [score for call in calls for score in bare.scores(call)]}
+    for peer in peers:
+        scores[peer.name] = [score for call in calls for score in await peer.rerank(call)]
+    reference = REFERENCE if REFERENCE in scores else BARE
+    results.agreement = rank_correlation(scores, reference)
 
 
-def _report(
+async def _closed_loop(
+    lineup: Lineup,
+    workload: Workload,
+    bare: BareLoop,
     arguments: argparse.Namespace,
-    pairs: int,
-    framed: Sequence[Framed],
-    budget: int,
-    bare_s: Sequence[float],
-    rounds: Sequence[ServerRound],
-    peak_mib: float,
-) -> str:
-    ratios = [bare / each.seconds for bare, each in zip(bare_s, rounds, strict=True)]
-    latencies = statistics.quantiles(
-        [latency for each in rounds for latency in each.latencies_s], n=100
+    results: Results,
+) -> None:
+    text, padding = await lineup.finesieve.positions()
+    for number in range(arguments.rounds):
+        calls = workload.calls(arguments.callers * arguments.calls, arguments.documents)
+        results.bare.append(bare.run(calls))
+        said = [f"round {number + 1}, pairs/s: bare {results.bare[-1].pairs_per_s:.0f}"]
+        for peer in _in_turn(lineup.peers, number):
+            load = await closed_loop(peer, calls, arguments.callers)
+            results.closed.setdefault(peer.name, []).append(load)
+            said.append(f"{peer.name} {load.pairs_per_s:.0f}")
+        print(", ".join(said), flush=True)
+    texts_now, padding_now = await lineup.finesieve.positions()
+    results.padding_share = (padding_now - padding) / (texts_now - text + padding_now - padding)
+
+
+async def _alone(
+    peers: Sequence[Peer], workload: Workload, bare: BareLoop, results: Results
+) -> None:
+    for _ in range(ALONE_TURNS):
+        calls = workload.short_calls(ALONE_CALLS, SHORT_DOCUMENTS)
+        results.bare_alone_s += [bare.alone_s(call) for call in calls]
+        for peer in peers:
+            load = await closed_loop(peer, calls, callers=1)
+            results.alone_s.setdefault(peer.name, []).extend(load.latencies_s)
+
+
+async def _open_loop(
+    peers: Sequence[Peer], workload: Workload, arguments: argparse.Namespace, results: Results
+) -> None:
+    for number, share in enumerate(OFFERED_QUICKLY if arguments.quick else OFFERED):
+        for peer in _in_turn(peers, number):
+            offered = share * results.pairs_per_s(peer.name)
+            rate = offered / arguments.documents
+            count = max(FEWEST_ARRIVALS, round(rate * arguments.seconds))
+            calls = workload.calls(count, arguments.documents)
+            load = await open_loop(peer, calls, rate, seed=number)
+            results.opened.setdefault(peer.name, []).append(OpenPoint(offered, load))
+        print(f"offered {share:.0%} of each engine's throughput", flush=True)
+
+
+def _in_turn(peers: Sequence[Peer], number: int) -> list[Peer]:
+    """Return all of them, in each round another one first."""
+    first = number % len(peers)
+    return [*peers[first:], *peers[:first]]
+
+
+def _what_was_run(arguments: argparse.Namespace, bare: BareLoop, results: Results) -> str:
+    data = arguments.data.name if arguments.data else "the demo corpus"
+    tokens = sum(each.tokens for each in results.bare) / sum(each.pairs for each in results.bare)
+    shortest = min(each.shortest for each in results.bare)
+    longest = max(each.longest for each in results.bare)
+    return (
+        f"{arguments.rounds} interleaved rounds by `make bench`: medians of the rounds, a ratio "
+        f"is the median of the rounds' ratios. {arguments.callers} callers ask at a time, each for "
+        f"{arguments.documents} documents of {data}, {tokens:.0f} tokens a pair on average "
+        f"({shortest} to {longest}). Every round has other pairs, the same for all engines, so no "
+        f"cache helps. finesieve serves `{arguments.models}` with its defaults; the bare loop runs "
+        f"that model in batches of at most {bare.budget} tokens, its best. Each has all cores."
     )
-    text = sum(each.text_tokens for each in rounds)
-    padding = sum(each.padding_tokens for each in rounds)
-    tokens = sum(map(len, framed))
-    bare, served = statistics.median(bare_s), statistics.median(each.seconds for each in rounds)
-    data = arguments.data.name if arguments.data else "demo corpus"
-    rows = [
-        ("callers x documents", f"{arguments.callers} x {arguments.documents}, {data}"),
-        (
-            "tokens a pair, mean (shortest to longest)",
-            f"{tokens / len(framed):.0f} ({len(framed[0])} to {len(framed[-1])})",
-        ),
-        (
-            "bare loop",
-            f"{pairs / bare:.1f} pairs/s, {tokens / bare:.0f} tokens/s, {budget} tokens a batch",
-        ),
-        ("server", f"{pairs / served:.1f} pairs/s, {tokens / served:.0f} tokens/s"),
-        (
-            "server / bare, median (least to most)",
-            f"**{statistics.median(ratios):.3f}** ({min(ratios):.3f} to {max(ratios):.3f})",
-        ),
-        ("padding share of positions", f"{padding / (text + padding):.1%}"),
-        ("latency p50, p95, p99", ", ".join(f"{latencies[at - 1]:.2f} s" for at in (50, 95, 99))),
-        ("server's share of all cores", f"{statistics.median(r.cpu_share for r in rounds):.0%}"),
-        ("server's peak memory", f"{peak_mib:.0f} MiB"),
-        *describe(),
-    ]
-    lines = [f"| {what} | {value} |" for what, value in rows]
-    title = f"# Reranking: the server against a bare loop, {datetime.now(UTC):%Y-%m-%d}"
-    command = f"{arguments.rounds} interleaved rounds by `make bench`; medians."
-    return "\n".join([title, "", command, "", "| | |", "|---|---|", *lines])
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from demo.stdlib_corpus import read_corpus
 from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.runtime.tokenizer import Framed
 from finesieve_server.search.pairs import LongPassage, PairMaker
+from finesieve_server.search.texts import full_text
+
+SHORT_SHARE = 0.25  # the shortest quarter of the passages counts as short
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +25,41 @@ class RerankCall:
     query: str
     documents: list[tuple[str, str]]
 
+    @property
+    def texts(self) -> list[str]:
+        """Each passage as a model reads it, for engines that know no titles."""
+        return [full_text(title, text) for title, text in self.documents]
+
+
+class Workload:
+    """Calls drawn at random, none like one before; the same ones again for the same seed."""
+
+    def __init__(self, folder: Path | None, seed: int = 0) -> None:
+        self._queries, self._passages = _read_folder(folder) if folder else _read_demo()
+        self._chance = random.Random(seed)
+
+    def calls(self, count: int, documents: int) -> list[RerankCall]:
+        return self._draw(self._passages, count, documents)
+
+    def short_calls(self, count: int, documents: int) -> list[RerankCall]:
+        """Return calls whose documents are of the corpus's shortest."""
+        shortest = sorted(self._passages, key=lambda passage: len(passage[1]))
+        return self._draw(shortest[: int(len(shortest) * SHORT_SHARE)], count, documents)
+
+    def _draw(
+        self, passages: Sequence[tuple[str, str]], count: int, documents: int
+    ) -> list[RerankCall]:
+        return [
+            RerankCall(self._chance.choice(self._queries), self._chance.sample(passages, documents))
+            for _ in range(count)
+        ]
+
 
 def rerank_calls(
     folder: Path | None, count: int, documents: int, seed: int = 0
 ) -> list[RerankCall]:
     """Return `count` calls of `documents` random passages, the same ones for the same seed."""
-    queries, passages = _read_folder(folder) if folder else _read_demo()
-    chance = random.Random(seed)
-    return [
-        RerankCall(chance.choice(queries), chance.sample(passages, documents)) for _ in range(count)
-    ]
+    return Workload(folder, seed).calls(count, documents)
 
 
 def _read_demo() -> tuple[list[str], list[tuple[str, str]]]:

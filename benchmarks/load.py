@@ -1,0 +1,84 @@
+"""Offer calls to an engine in a closed or an open loop, and measure what becomes of them."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.machine import cpu_seconds
+from benchmarks.open_loop import Phase, poisson
+from benchmarks.peers.peer import THREADS, Peer
+from benchmarks.workload import RerankCall
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What became of one round of calls."""
+
+    pairs: int
+    seconds: float  # until the last answer
+    latencies_s: list[float]
+    cpu_share: float  # the engine's, of all cores
+    client_cpu_share: float
+
+    @property
+    def pairs_per_s(self) -> float:
+        return self.pairs / self.seconds
+
+
+async def closed_loop(peer: Peer, calls: Sequence[RerankCall], callers: int) -> Load:
+    """Have so many callers ask, each with one call at a time, until all calls are answered."""
+    waiting = iter(calls)
+    latencies_s: list[float] = []
+
+    async def caller() -> None:
+        for call in waiting:
+            sent = time.perf_counter()
+            await peer.rerank(call)
+            latencies_s.append(time.perf_counter() - sent)
+
+    return await _measured(
+        peer, calls, latencies_s, lambda: asyncio.gather(*(caller() for _ in range(callers)))
+    )
+
+
+async def open_loop(peer: Peer, calls: Sequence[RerankCall], rate: float, seed: int) -> Load:
+    """Send `rate` calls a second, at random, whatever became of those before (Poisson).
+
+    A latency counts from when the call was meant to be sent, so that a client that falls behind
+    cannot hide it.
+    """
+    arrivals = poisson([Phase(rate, len(calls) / rate)], seed)
+    latencies_s: list[float] = []
+
+    async def send(call: RerankCall, due: float) -> None:
+        await peer.rerank(call)
+        latencies_s.append(time.perf_counter() - due)
+
+    async def arrive() -> None:
+        started = time.perf_counter()
+        async with asyncio.TaskGroup() as tasks:
+            for call, arrival in zip(calls, arrivals, strict=True):
+                due = started + arrival.due_s
+                await asyncio.sleep(due - time.perf_counter())
+                tasks.create_task(send(call, due))
+
+    return await _measured(peer, calls, latencies_s, arrive)
+
+
+async def _measured(
+    peer: Peer,
+    calls: Sequence[RerankCall],
+    latencies_s: list[float],
+    ask: Callable[[], Awaitable[object]],
+) -> Load:
+    engine_s, client_s, started = cpu_seconds(peer.pid), time.process_time(), time.perf_counter()
+    await ask()
+    seconds = time.perf_counter() - started
+    return Load(
+        pairs=sum(len(call.documents) for call in calls),
+        seconds=seconds,
+        latencies_s=latencies_s,
+        cpu_share=(cpu_seconds(peer.pid) - engine_s) / seconds / THREADS,
+        client_cpu_share=(time.process_time() - client_s) / seconds / THREADS,
+    )

@@ -1,0 +1,1 @@
+"""The engines that `make bench` measures side by side, one adapter each."""
