@@ -42,6 +42,11 @@ def lengths(batch: Batch | None) -> list[int]:
     return sorted(item.tokens for item in batch.items)
 
 
+def predicted(tokens: int, others_s: float = 0.0) -> object:
+    """Seconds: each token's own, its part of what full batches cost anyway, and the margin."""
+    return pytest.approx(1.25 * (tokens * (0.1 + 1.0 / 1000) + others_s))
+
+
 def drained(work: WaitingWork, now: float = 0.0) -> list[Batch]:
     batches = []
     while (batch := work.take_batch(now)) is not None:
@@ -176,10 +181,9 @@ def test_others_do_not_pull_items_of_a_hurried_partial_job_out_of_order() -> Non
     hurried = job(40, 50, deadline=20.0, partial=True)
     work = waiting(job(50, deadline=11.0), hurried)
 
-    first, second, *_ = drained(work)
+    batches = drained(work)
 
-    assert lengths(first) == [50]
-    assert [(item.job, item.index) for item in second.items] == [(hurried, 0), (hurried, 1)]
+    assert [item.index for each in batches for item in each.items if item.job is hurried] == [0, 1]
 
 
 def test_an_item_does_not_join_a_batch_that_would_end_after_its_deadline() -> None:
@@ -199,10 +203,10 @@ def test_a_job_is_predicted_to_wait_for_what_is_due_before_it_and_for_the_others
     urgent, patient, last = job(10, deadline=5.0), job(20, deadline=15.0), job(30)
     work = waiting(bulk, urgent, patient, last)
 
-    assert work.finish_s(urgent, now=0.0) == pytest.approx(1.0 + 0.1)
-    assert work.finish_s(patient, now=0.0) == pytest.approx(1.0 + 2.0 + 0.3)
-    assert work.finish_s(bulk, now=0.0) == pytest.approx(506.0)
-    assert work.work_s(now=0.0) == pytest.approx(506.0)
+    assert work.finish_s(urgent, now=0.0) == predicted(10 + 1)
+    assert work.finish_s(patient, now=0.0) == predicted(10 + 20 + 3)
+    assert work.finish_s(bulk, now=0.0) == predicted(5060)
+    assert work.work_s(now=0.0) == predicted(5060)
 
 
 def test_a_small_job_does_not_queue_behind_a_large_one_with_the_same_deadline() -> None:
@@ -239,7 +243,7 @@ def test_a_partial_job_larger_than_its_time_neither_leads_nor_counts_for_more_th
     assert lengths(first) == [30]
     later = job(*[30] * 100, deadline=5000.0)
     work.add(later, now=700.0)
-    assert work.finish_s(later, now=700.0) == pytest.approx(300.0 + 100.0)
+    assert work.finish_s(later, now=700.0) == predicted(3000, others_s=100.0)
 
 
 def test_bulk_work_has_no_last_moment() -> None:
@@ -315,6 +319,147 @@ def test_a_removed_job_takes_no_twin_with_it() -> None:
     assert batch is not None
     assert [item.job for item in batch.items] == [stays]
     assert not batch.twins
+
+
+def test_the_leaders_own_items_go_before_others_that_are_no_nearer() -> None:
+    first, second = job(*[50] * 4), job(*[50] * 4)
+    work = waiting(first, second, max_tokens=200)
+
+    assert [item.job for item in drained(work)[0].items] == [first] * 4
+
+
+def test_a_leader_that_has_time_gives_the_device_the_least_padding() -> None:
+    work = waiting(job(100, 92, deadline=500.0), job(100, 98, 93), max_tokens=300)
+
+    assert lengths(work.take_batch(0.0)) == [98, 100, 100]
+
+
+def test_a_leader_that_has_little_time_goes_before_the_least_padding() -> None:
+    pressed = job(100, 92, deadline=70.0)
+    work = waiting(pressed, job(100, 98, 93), max_tokens=300)
+
+    batch = work.take_batch(0.0)
+
+    assert lengths(batch) == [92, 100, 100]
+    assert not pressed.waiting
+
+
+def test_where_time_is_short_batches_are_filled_in_the_order_of_turns() -> None:
+    jobs = [job(100, deadline=60.0), job(92, deadline=62.0), job(100, deadline=70.0)]
+    work = waiting(*reversed(jobs), max_tokens=200)
+
+    assert [item.job for item in drained(work)[0].items] == jobs[:2]
+
+
+def test_a_newcomer_does_not_overtake_a_job_that_would_be_late_for_it() -> None:
+    promised = job(*[10] * 100, deadline=140.0)
+    work = waiting(promised, max_tokens=100)
+    newcomer = job(*[10] * 20, deadline=160.0)
+    work.add(newcomer, now=0.0)
+
+    first = work.take_batch(0.0)
+
+    assert first is not None
+    assert {item.job for item in first.items} == {promised}
+    assert work.give_up(0.0) == []
+
+
+def test_of_two_tenants_the_one_that_has_had_less_goes_first() -> None:
+    noisy = [job(*[100] * 50, tenant="noisy", deadline=1e3) for _ in range(5)]
+    work = waiting(*noisy, max_tokens=100)
+    for at in range(5):
+        work.take_batch(float(at))
+    quiet = job(100, tenant="quiet")
+    work.add(quiet, now=5.0)
+
+    first = work.take_batch(5.0)
+
+    assert first is not None
+    assert [item.job for item in first.items] == [quiet]
+
+
+def test_tenants_who_always_want_more_get_as_much_as_each_other() -> None:
+    work = waiting(
+        *[job(*[20] * 50, tenant="one with many") for _ in range(20)],
+        job(*[200] * 20, tenant="one with long items"),
+        max_tokens=200,
+    )
+
+    batches = [work.take_batch(float(at)) for at in range(20)]
+
+    tenants = [batch.items[0].job.tenant for batch in batches if batch]
+    assert tenants.count("one with many") == 10
+
+
+def test_who_joins_anothers_batch_pays_for_it() -> None:
+    leader = job(*[50] * 3, tenant="a", deadline=200.0)
+    guest, third = job(*[50] * 40, tenant="b"), job(*[50] * 40, tenant="c")
+    work = waiting(leader, guest, third, max_tokens=500)
+
+    first, second = work.take_batch(0.0), work.take_batch(30.0)
+
+    assert first is not None
+    assert second is not None
+    assert {item.job.tenant for item in first.items} == {"a", "b"}
+    assert second.items[0].job is third
+
+
+def test_a_pause_earns_a_tenant_no_turns() -> None:
+    busy = job(*[100] * 100, tenant="busy")
+    work = waiting(busy, job(100, tenant="rested"), max_tokens=100)
+    for at in range(50):
+        work.take_batch(float(at))
+    work.add(job(*[100] * 50, tenant="rested"), now=50.0)
+
+    batches = [work.take_batch(50.0 + at) for at in range(20)]
+
+    tenants = [batch.items[0].job.tenant for batch in batches if batch]
+    assert 9 <= tenants.count("rested") <= 11
+
+
+def test_a_tenants_last_moment_does_not_go_before_another_who_has_had_less() -> None:
+    hasty = [job(*[100] * 3, tenant="hasty", deadline=50.0) for _ in range(4)]
+    quiet = job(100, tenant="quiet", deadline=500.0)
+    work = waiting(*hasty, max_tokens=100)
+    work.take_batch(0.0)
+    work.add(quiet, now=11.0)
+
+    first = work.take_batch(11.0)
+
+    assert first is not None
+    assert first.items[0].job is quiet
+
+
+def test_a_line_may_wait_with_as_much_as_is_free() -> None:
+    work = WaitingWork({"a": Line()}, BatchLimits(1000, NEVER, max_waiting_tokens=1000))
+
+    assert work.excess(job(5000)) == 0  # of any size where nothing waits
+    work.add(job(400), now=0.0)
+    assert work.excess(job(200)) == 0
+    assert work.excess(job(230)) == 30
+    assert work.excess(job(600, tenant="another")) == 0
+    assert work.excess(job(600, priority=Priority.BULK)) == 0
+
+
+def test_a_tenant_who_takes_all_the_room_it_gets_leaves_room_for_others() -> None:
+    work = WaitingWork({"a": Line()}, BatchLimits(1000, NEVER, max_waiting_tokens=1000))
+    for tenant in ("greedy", "greedier", "newcomer"):
+        while not work.excess(another := job(10, tenant=tenant)):
+            work.add(another, now=0.0)
+
+    assert work.excess(job(10, tenant="last")) == 0
+
+
+def test_predictions_count_the_batch_that_runs_and_divide_by_the_devices() -> None:
+    work = WaitingWork({"a": Line()}, BatchLimits(1000, NEVER), devices=2)
+    for _ in range(3):
+        work.add(job(100), now=0.0)
+        work.take_batch(0.0)
+    waits = job(100)
+    work.add(waits, now=1.0)
+
+    # Two batches of 11 s run, one a device, 10 of them left; then its own 12.625 on half a device.
+    assert work.finish_s(waits, now=1.0) == pytest.approx((10 + 10 + 1.25 * 10.1) / 2)
 
 
 @pytest.mark.parametrize("callers", [1, 16])
