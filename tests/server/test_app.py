@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import onnxruntime as ort
 import pytest
 
-from finesieve_server.app import CannotStart, load_models, model_folders
+from finesieve_server.app import CannotStart, _batch_limits, load_models, model_folders
 from finesieve_server.config import BadSettings, read_settings
+from finesieve_server.runtime.device import CPU, Device, NoDevice
 
 MODELS = Path(__file__).parents[2] / "models"
 BUNDLED = [MODELS / "all-minilm-l6-v2", MODELS / "minilm-l6-cross-encoder"]
@@ -20,6 +22,23 @@ def test_the_bundled_models_stand_beside_others_in_the_order_named() -> None:
 def test_two_models_of_one_name_refuse_to_start() -> None:
     with pytest.raises(CannotStart, match="must be unique"):
         load_models(read_settings(["--models", f"bundled,{BUNDLED[0]}"]))
+
+
+@pytest.mark.parametrize("options", [["--device", "cuda"], ["--device", "cuda", "--gpus", "98,99"]])
+def test_cuda_that_cannot_be_had_refuses_to_start(options: list[str]) -> None:
+    if options[-1] == "cuda" and "CUDAExecutionProvider" in ort.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+
+    with pytest.raises(NoDevice):
+        load_models(read_settings(options))
+
+
+def test_a_batch_is_as_large_as_its_device_likes_unless_it_is_set() -> None:
+    card, plain = Device("cuda"), read_settings([])
+
+    assert _batch_limits(plain, CPU).max_tokens == 512
+    assert _batch_limits(plain, card).max_tokens == 16_384
+    assert _batch_limits(read_settings(["--max-batch-tokens", "64"]), card).max_tokens == 64
 
 
 def test_a_flag_goes_before_the_environment_and_that_before_the_file(
@@ -41,6 +60,7 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_file(
         (["--port", "x"], r"port: is 'x'"),
         (["--port", "65536"], r"port: is '65536'.*65535"),
         (["--max-batch-tokens", "1"], r"max_batch_tokens.*16"),
+        (["--gpus", "0,x"], r"gpus: is '0,x'"),
         (["--config", "/nowhere.toml"], r"config: /nowhere.toml cannot be read"),
     ],
 )

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from copy import copy
 from functools import cached_property
+from math import exp
 from typing import Self
 
 import numpy as np
@@ -112,5 +113,5 @@ class CrossEncoder(Encoder):
             return min(1.0, max(0.0, value))
         # Both forms of the sigmoid, so that exp never overflows.
         if value >= 0:
-            return float(1.0 / (1.0 + np.exp(-value)))
-        return float(np.exp(value) / (1.0 + np.exp(value)))
+            return 1.0 / (1.0 + exp(-value))
+        return exp(value) / (1.0 + exp(value))
