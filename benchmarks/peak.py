@@ -9,7 +9,7 @@ import statistics
 from dataclasses import dataclass
 from itertools import count
 
-from benchmarks.open_loop import Arrival, Phase, Senders, answered, poisson
+from benchmarks.open_loop import OK, Arrival, Phase, Senders, answered, poisson
 
 # The deadline is so many times what a call takes on an idle server.
 PATIENCE = 5.0
@@ -23,6 +23,8 @@ _PROVED_SHARE = 0.999
 # The bisection ends where its bounds are this close.
 _CLOSE = 1.04
 _STEP_DOWN = 0.95
+# Where it looks, in calls for the time that one takes alone.
+_LEAST, _MOST = 0.2, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,10 @@ def unloaded_s(senders: Senders) -> float:
 
 def _median_s(senders: Senders, pause_s: float) -> float:
     senders.launch([Arrival(pause_s * number) for number in range(LONE_CALLS)], _LONE_DEADLINE_S)
-    return statistics.median(each.took_s for each in answered(senders.collect()))
+    sent = senders.collect()
+    if codes := {each.code for each in sent} - {OK}:
+        raise RuntimeError(f"calls that came alone ended with {codes}; see the server's log")
+    return statistics.median(each.took_s for each in sent)
 
 
 def find_peak(
@@ -52,7 +57,7 @@ def find_peak(
     seeds = count(1)
 
     def attempt(rate: float, calls: int, share: float) -> tuple[bool, Peak]:
-        allowed = int(calls * (1 - share))
+        allowed = round(calls * (1 - share))
         arrivals = poisson([Phase(rate, calls / rate)], next(seeds))
         senders.launch(arrivals, deadline_s, max_missed=allowed)
         sent = senders.collect()
@@ -65,8 +70,7 @@ def find_peak(
         )
         return holds, peak
 
-    # One call after another is a rate that fits on average; no more than twice that can.
-    holding, failing = 0.2 / alone_s, 2.0 / alone_s
+    holding, failing = _LEAST / alone_s, _MOST / alone_s
     while failing > _CLOSE * holding:
         rate = (holding * failing) ** 0.5
         holds, _ = attempt(rate, searched, _SEARCHED_SHARE)
@@ -77,3 +81,5 @@ def find_peak(
         if holds:
             return peak
         rate *= _STEP_DOWN
+        if rate < _LEAST / alone_s:
+            raise RuntimeError("no rate holds: the machine is too busy with other things")
