@@ -262,25 +262,3 @@ async def test_every_device_runs_as_many_batches_at_once_as_asked(
 
     assert logits(await done) == [100] * 2 * devices * in_flight
     await asyncio.to_thread(batcher.close)
-
-
-async def test_partial_work_is_answered_with_what_still_runs_when_the_rest_is_given_up() -> None:
-    model = Lengths()
-    batcher = Batcher(
-        [{"lengths": model}],
-        BatchLimits(max_tokens=100, max_s=10.0),
-        in_flight=2,
-        score_cache_bytes=0,
-        metrics=Metrics(),
-    )
-    await asyncio.to_thread(batcher.start, asyncio.get_running_loop())
-    model.hold()
-
-    done = asyncio.create_task(batcher.run(work(100, 100, 100, seconds=0.5, partial=True)))
-    for _ in range(2):
-        await model.wait_until_running()
-    await asyncio.sleep(0.4)
-    model.gate.set()
-
-    assert logits(await done)[:2] == [100, 100]
-    await asyncio.to_thread(batcher.close)
