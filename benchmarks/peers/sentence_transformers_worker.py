@@ -9,6 +9,7 @@ documents' order.
 import json
 import os
 import sys
+from pathlib import Path
 
 
 def main() -> None:
@@ -26,7 +27,12 @@ def main() -> None:
 
         session_options = onnxruntime.SessionOptions()
         session_options.intra_op_num_threads = int(threads)
-        options = {"provider": "CPUExecutionProvider", "session_options": session_options}
+        [model_file] = Path(folder).glob("onnx/*.onnx")  # another name than model.onnx it is told
+        options = {
+            "provider": "CPUExecutionProvider",
+            "session_options": session_options,
+            "file_name": f"onnx/{model_file.name}",
+        }
     model = CrossEncoder(folder, device="cpu", backend=backend, model_kwargs=options)
     answers.write("ready\n")
     for line in sys.stdin:
