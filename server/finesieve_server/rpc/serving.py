@@ -195,8 +195,8 @@ def _service(file: FileDescriptor) -> ServiceDescriptor:
 def _options(max_request_bytes: int) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", max_request_bytes),
-        # Calls that have not come to the gate gRPC would cancel by itself, with no word of why, from
-        # the 1000th on and after 30 s.
+        # Calls that have not come to the gate, gRPC cancels by itself with no word of why: from the
+        # 1000th on, and after 30 s.
         ("grpc.server.max_pending_requests", _MAX_PENDING_CALLS),
         ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING_CALLS),
         ("grpc.server_max_unrequested_time_in_server", _MAX_PENDING_S),
