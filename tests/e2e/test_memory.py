@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,12 +23,17 @@ MAX_GROWTH_BYTES = 8 * MIB
 
 
 class Callers:
-    """Callers who call again as soon as they are answered; some cancel, some ask nonsense."""
+    """Callers who call again as soon as they are answered; some cancel, some ask nonsense.
+
+    They cancel at any moment of a call's life. Where a call is cancelled before its message was
+    read, grpcio loses 80 bytes (grpc/grpc#43360), so a test that did only that would fail.
+    """
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._chance = random.Random(7)
         self._called = 0
+        self._typical_s = 0.0
         self.outcomes: Counter[tuple[str, grpc.StatusCode]] = Counter()
 
     async def make(self, calls: int) -> None:
@@ -46,12 +52,14 @@ class Callers:
                 outcome = await self._wire.call(path, content)
                 self.outcomes["bad", outcome.code] += 1
             else:
+                started = time.monotonic()
                 outcome = await self._wire.call(RERANK, self._request())
                 self.outcomes["good", outcome.code] += 1
+                self._typical_s += 0.01 * (time.monotonic() - started - self._typical_s)
 
     async def _cancel_one(self) -> None:
         call = self._wire.start(RERANK, self._request())
-        await asyncio.sleep(self._chance.choice((0, 0.002, 0.02, 0.1)))
+        await asyncio.sleep(self._chance.uniform(0, self._typical_s))
         call.cancel()
         self.outcomes["cancelled", await call.code()] += 1
 
