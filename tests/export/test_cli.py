@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import onnxruntime as ort
 import pytest
 
 from finesieve_export.cli import main
@@ -113,3 +114,35 @@ def test_a_licence_that_is_not_known_is_told(
 
     assert code == 0
     assert "its licence is not known" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in ort.get_available_providers(), reason="this onnxruntime has CUDA"
+)
+def test_a_card_that_is_not_there_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code = run(monkeypatch, "verify", str(tmp_path), "--device", "cuda")
+
+    told = capsys.readouterr().err
+    assert code == 1
+    assert told.startswith("error: this onnxruntime is built without CUDA")
+    assert told.count("\n") == 1
+
+
+def test_what_was_fused_for_gpus_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    cross_encoder_folder: Path,
+    tmp_path: Path,
+) -> None:
+    code = run(
+        monkeypatch,
+        *("convert", "--kind", "cross-encoder", "--model", str(cross_encoder_folder)),
+        *("--precision", "fp16", "--out", str(tmp_path / "model")),
+    )
+
+    told = " ".join(capsys.readouterr().out.split())
+    assert code == 0
+    assert "2 Attention" in told
+    assert "against its source, on cpu" in told
