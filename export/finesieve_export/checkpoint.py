@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from finesieve_export.errors import BadCheckpoint
+from finesieve_export.errors import BadCheckpoint, ExportError
 from finesieve_export.heads import Pooling
 from finesieve_export.hub import Found
 from finesieve_export.model_files import read_json, read_license, read_number, read_object
 from finesieve_server.runtime.artifact import Kind, file_sha256
+from finesieve_server.runtime.query_template import QueryTemplate
 
 Activation = Literal["sigmoid", "identity"]
 
@@ -40,9 +41,12 @@ class Checkpoint:
     pooling: Pooling = "mean"
     normalized: bool = False
     query_prefix: str = ""
+    # Both kinds.
     passage_prefix: str = ""
     # Cross-encoders.
     activation: Activation = "sigmoid"
+    query_template: str = ""
+    default_instruction: str = ""
 
     def weights_digest(self) -> str:
         """Return the weights' SHA-256; of several files, that of their digests."""
@@ -66,6 +70,8 @@ class Checkpoint:
                 if key not in _MEANINGLESS
             },
         }
+        if self.query_template:  # others keep the fingerprint that collections know them by
+            meaning["query_template"] = [self.query_template, self.default_instruction]
         return _sha256(json.dumps(meaning, sort_keys=True))
 
 
@@ -82,6 +88,8 @@ class Overrides:
     source: str | None = None
     source_revision: str | None = None
     activation: Activation | None = None
+    query_template: str = ""
+    default_instruction: str = ""
 
 
 def read_checkpoint(found: Found, kind: Kind, overrides: Overrides) -> Checkpoint:
@@ -151,7 +159,17 @@ def _read_cross_encoder(
         raise BadCheckpoint(f"{checkpoint.folder} is a decoder; encoders can be converted so far")
     # The declared activation is not read: models whose logits are unbounded declare Identity, as
     # they are sorted by logits alone, and a clamped logit is no probability.
-    return replace(checkpoint, activation=overrides.activation or "sigmoid")
+    try:
+        template = QueryTemplate(overrides.query_template, overrides.default_instruction)
+    except ValueError as error:
+        raise ExportError(str(error)) from None
+    return replace(
+        checkpoint,
+        activation=overrides.activation or "sigmoid",
+        passage_prefix=overrides.passage_prefix or "",
+        query_template=template.text,
+        default_instruction=template.default_instruction,
+    )
 
 
 def _refuse_unsafe(folder: Path, config: Mapping[str, Any]) -> None:

@@ -100,8 +100,18 @@ def convert(
         str | None, typer.Option(help="Bi-encoders: put before a query, 'query: ' for instance.")
     ] = None,
     passage_prefix: Annotated[
-        str | None, typer.Option(help="Bi-encoders: put before a passage.")
+        str | None, typer.Option(help="Put before a passage, '<Document>: ' for instance.")
     ] = None,
+    query_template: Annotated[
+        str,
+        typer.Option(
+            help="Cross-encoders: text around {query}, and around {instruction} where the model "
+            "takes one."
+        ),
+    ] = "",
+    default_instruction: Annotated[
+        str, typer.Option(help="Cross-encoders: the instruction of callers that give none.")
+    ] = "",
     activation: Annotated[
         ActivationOption,
         typer.Option(help="Cross-encoders: logit to probability. identity: they are 0..1 already."),
@@ -170,6 +180,8 @@ def convert(
             source=source,
             source_revision=source_revision,
             activation=activation.value,
+            query_template=query_template,
+            default_instruction=default_instruction,
         ),
     )
     with Steps(console) as steps:

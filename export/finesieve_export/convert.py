@@ -98,6 +98,8 @@ def _write_model(draft: Path, checkpoint: Checkpoint, request: Request, tell: Te
             query_prefix=checkpoint.query_prefix,
             passage_prefix=checkpoint.passage_prefix,
             activation=checkpoint.activation,
+            query_template=checkpoint.query_template,
+            default_instruction=checkpoint.default_instruction,
             first_stage_weight=request.first_stage_weight,
             fused=fused_operators(model) if request.precision == "fp16" else {},
         ),

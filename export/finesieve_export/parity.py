@@ -185,8 +185,13 @@ def _logits(
     tell: Tell,
 ) -> tuple[Scores, Scores]:
     # Neighbours come from the same module, so that candidates are hard to tell apart.
+    before, after = encoder.query_template.around()
+    prefix = encoder.manifest.passage_prefix
     pairs = [
-        (questions[index].query, questions[(index + offset) % len(questions)].passage)
+        (
+            before + questions[index].query + after,
+            prefix + questions[(index + offset) % len(questions)].passage,
+        )
         for index in asked
         for offset in range(_CANDIDATES)
     ]

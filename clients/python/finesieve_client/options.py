@@ -43,8 +43,8 @@ class SecondStage(TypedDict, total=False):
     `on_deadline`: fail, or answer in time with what is scored. `priority`: bulk work waits for
     interactive work. `min_probability`: leave out hits below. `max_passage_tokens`, `max_chunks`:
     how much of a passage is read. `first_stage_weight`: share of the first stage's score in the
-    order, 0..1; 0: the cross-encoder alone; left out: the model's own. `instruction`: for models
-    that take one.
+    order, 0..1; 0: the cross-encoder alone; left out: the model's own. `instruction`: what
+    counts as relevant, for models that take one; left out: the model's own.
     """
 
     model: str

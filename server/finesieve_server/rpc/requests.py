@@ -155,10 +155,9 @@ def retrieval_options(
 
 
 def rerank_options(message: rerank_pb2.RerankOptions, path: str, limits: Limits) -> RerankOptions:
-    if message.instruction:
-        raise InvalidArgument(f"{path}.instruction", "is not taken by any model of this server")
     return RerankOptions(
         model=message.model,
+        instruction=message.instruction,
         max_passage_tokens=message.max_passage_tokens,
         long_passage=_known(f"{path}.long_passage", message.long_passage, _LONG_PASSAGES),
         partial=_known(f"{path}.on_deadline", message.on_deadline, _PARTIAL),
@@ -172,6 +171,7 @@ def rerank_options(message: rerank_pb2.RerankOptions, path: str, limits: Limits)
             limits.max_chunks,
         ),
         first_stage_weight=_share(message, "first_stage_weight", path),
+        path=path,
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from finesieve_server.runtime.query_template import QueryTemplate
+
 MANIFEST = "manifest.json"
 FORMAT = 1
 _KINDS = ("bi-encoder", "cross-encoder")
@@ -58,8 +60,11 @@ class Manifest:
     pooling: str = ""
     normalized: bool = False
     query_prefix: str = ""
+    # Both kinds.
     passage_prefix: str = ""
     # Cross-encoders.
+    query_template: str = ""
+    default_instruction: str = ""
     activation: Literal["sigmoid", "identity"] = "sigmoid"
     calibration: Calibration = Calibration()
     first_stage_weight: float = 0.0
@@ -152,7 +157,14 @@ def _parse(folder: Path, content: dict[str, Any]) -> Manifest:
 
 def _check(folder: Path, manifest: Manifest) -> None:
     whole_numbers = (manifest.max_tokens, manifest.dimension)
-    texts = (manifest.name, manifest.fingerprint, manifest.query_prefix, manifest.passage_prefix)
+    texts = (
+        manifest.name,
+        manifest.fingerprint,
+        manifest.query_prefix,
+        manifest.passage_prefix,
+        manifest.query_template,
+        manifest.default_instruction,
+    )
     numbers = (
         manifest.first_stage_weight,
         manifest.calibration.scale,
@@ -175,6 +187,12 @@ def _check(folder: Path, manifest: Manifest) -> None:
     for problem, found in problems.items():
         if found:
             raise BadArtifact(folder, f"{MANIFEST}: {problem}")
+    if manifest.kind == "bi-encoder" and manifest.query_template:
+        raise BadArtifact(folder, "query_template is for cross-encoders; see query_prefix")
+    try:
+        QueryTemplate(manifest.query_template, manifest.default_instruction)
+    except ValueError as error:
+        raise BadArtifact(folder, f"{MANIFEST}: {error}") from None
     if not 8 <= manifest.max_tokens <= 131_072:
         raise BadArtifact(folder, f"max_tokens is {manifest.max_tokens}; allowed 8..131072")
     if manifest.kind == "bi-encoder" and not 1 <= manifest.dimension <= 65_536:

@@ -10,8 +10,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from finesieve_server.runtime.artifact import Artifact, Manifest
+from finesieve_server.runtime.artifact import Artifact, BadArtifact, Manifest
 from finesieve_server.runtime.device import CPU, Device
+from finesieve_server.runtime.query_template import QueryTemplate
 from finesieve_server.runtime.session import Session
 from finesieve_server.runtime.tokenizer import Framed, TokenIds, Tokenizer
 
@@ -77,6 +78,21 @@ class BiEncoder(Encoder):
 class CrossEncoder(Encoder):
     """Scores (query, passage) pairs. Source: Nogueira & Cho 2019, arXiv:1901.04085."""
 
+    def __init__(self, artifact: Artifact, *, threads: int, device: Device = CPU) -> None:
+        super().__init__(artifact, threads=threads, device=device)
+        manifest = artifact.manifest
+        self.query_template = QueryTemplate(manifest.query_template, manifest.default_instruction)
+        for name, text in (
+            ("query_template", "".join(self.query_template.around())),
+            ("passage_prefix", manifest.passage_prefix),
+        ):
+            [ids] = self.tokenizer.encode([text])
+            if len(ids) > self.frame_room:
+                raise BadArtifact(
+                    artifact.folder,
+                    f"{name} takes {len(ids)} tokens; at most {self.frame_room} of its window may",
+                )
+
     @cached_property
     def tokens_key(self) -> str:
         """Digest of all that a passage's packed tokens depend on; models may share it."""
@@ -87,6 +103,16 @@ class CrossEncoder(Encoder):
     def room(self) -> int:
         """Tokens of query and passage together that fit the window."""
         return self.manifest.max_tokens - self.tokenizer.pair.num_special
+
+    @property
+    def query_room(self) -> int:
+        """Tokens of a query, its template included: passages always have the other half."""
+        return self.room // 2
+
+    @property
+    def frame_room(self) -> int:
+        """Tokens that a template, its instruction included, may take of the query's."""
+        return self.query_room // 2
 
     def pack(self, passage: TokenIds) -> bytes:
         """Return a passage's tokens to be kept with it.

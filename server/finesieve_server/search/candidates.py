@@ -21,9 +21,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class RerankOptions:
-    """How to score and order. Zeros and None mean the model's own."""
+    """How to score and order. Zeros, None and no instruction mean the model's own.
+
+    `path` is where they stand in their request, for errors.
+    """
 
     model: str = ""
+    instruction: str = ""
     max_passage_tokens: int = 0
     long_passage: LongPassage = LongPassage.TRUNCATE
     partial: bool = False
@@ -31,3 +35,4 @@ class RerankOptions:
     min_probability: float | None = None
     max_chunks: int = 16
     first_stage_weight: float | None = None
+    path: str = "options"

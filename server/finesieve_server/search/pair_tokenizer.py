@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from finesieve_server.batching.batcher import Batcher
-from finesieve_server.errors import FinesieveError
+from finesieve_server.errors import FinesieveError, InvalidArgument
 from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.runtime.tokenizer import TokenIds
 from finesieve_server.search.call import Call
 from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.limits import Limits
-from finesieve_server.search.pairs import PairMaker, Pairs
+from finesieve_server.search.pairs import PairMaker, Pairs, cut_query, tokens_around
 from finesieve_server.search.texts import TokenizerPool, check_text, full_text
 
 
@@ -34,9 +34,10 @@ class PairTokenizer:
         candidates: Sequence[Candidate],
         options: RerankOptions,
         call: Call,
-    ) -> tuple[PairMaker, list[Pairs]]:
-        """Return the candidates' pairs; none for one that failed, or that comes too late.
+    ) -> tuple[list[Pairs], bool]:
+        """Return the candidates' pairs, and whether the query was cut.
 
+        There is no pair of a candidate that failed, or whose turn comes too late.
         A partial call tokenizes for half of its time at most. Raises Overloaded where the batcher
         would refuse the pairs, before they cost their tokenizing.
         """
@@ -44,7 +45,7 @@ class PairTokenizer:
         until = now + (call.deadline - now) / 2 if options.partial else math.inf
         checked = [self._checked(model, each) for each in candidates]
         with self._room_for(model, query, candidates, checked, options, call):
-            [query_ids] = await self._tokenizers.encode(model.tokenizer, [query], call)
+            query_ids, query_truncated = await self._query(model, query, options, call)
             maker = PairMaker(
                 model,
                 query_ids,
@@ -70,7 +71,27 @@ class PairTokenizer:
                     pairs.append(
                         maker.chunked(ids, offsets, len(candidate.title), len(candidate.text))
                     )
-            return maker, pairs
+            return pairs, query_truncated
+
+    async def _query(
+        self, model: CrossEncoder, query: str, options: RerankOptions, call: Call
+    ) -> tuple[TokenIds, bool]:
+        """Return what the model reads of the query, and whether it was cut.
+
+        A query is cut, its instruction never: one that leaves too little is refused.
+        """
+        before, after = model.query_template.around(options.instruction)
+        ids, offsets = await self._tokenizers.encode_with_offsets(
+            model.tokenizer, before + query + after, call
+        )
+        around = tokens_around(offsets, len(before), len(before) + len(query))
+        if options.instruction and sum(around) > model.frame_room:
+            raise InvalidArgument(
+                f"{options.path}.instruction",
+                f"takes {sum(around)} tokens in the model's template; "
+                f"at most {model.frame_room} leave room for a query",
+            )
+        return cut_query(ids, *around, model.query_room), len(ids) > model.query_room
 
     async def _passages(
         self,
@@ -108,8 +129,10 @@ class PairTokenizer:
         if all(each.tokens is not None for each in candidates):
             return nullcontext()  # it costs nothing
         tokenizer = model.tokenizer
+        before, after = model.query_template.around(options.instruction)
+        query_chars = len(before) + len(query) + len(after)
         around = tokenizer.pair.num_special + min(
-            self._tokenizers.forecast(tokenizer, len(query)), model.room // 2
+            self._tokenizers.forecast(tokenizer, query_chars), model.query_room
         )
         lengths = [
             min(model.max_tokens, around + self._tokenizers.forecast(tokenizer, len(text)))

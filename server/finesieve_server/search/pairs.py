@@ -46,9 +46,7 @@ class PairMaker:
         max_passage_tokens: int,
         max_chunks: int,
     ) -> None:
-        # A query is cut at half the window, so that passages always have the other half.
-        self.query_truncated = len(query) > model.room // 2
-        self._query = query[: model.room // 2]
+        self._query = query[: model.query_room]
         self._model = model
         room = model.room - len(self._query)
         self._room = min(room, max_passage_tokens) if max_passage_tokens else room
@@ -72,19 +70,42 @@ class PairMaker:
     def chunked(
         self, passage: TokenIds, offsets: NDArray[np.int32], title_chars: int, text_chars: int
     ) -> Pairs:
-        """Return a pair a chunk. The title stands before every one, unless it is half the room."""
-        title = passage[: int(np.searchsorted(offsets[:, 1], title_chars, side="right"))]
-        if not title_chars or len(title) > self._room // 2:
-            title = passage[:0]
-        body, body_offsets = passage[len(title) :], offsets[len(title) :]
-        chunks, rest = cut(len(body), self._room - len(title), self._max_chunks)
-        text_start = title_chars + 1 if title_chars else 0
+        """Return a pair a chunk; `offsets` count from the model's prefix on.
+
+        Prefix and title stand before every chunk, as far as they take half the room at most.
+        """
+        prefix_chars = len(self._model.manifest.passage_prefix)
+        heads = (
+            _num_before(offsets, chars) for chars in (prefix_chars + title_chars, prefix_chars)
+        )
+        num_head = next((each for each in heads if each <= self._room // 2), 0)
+        head, body, body_offsets = passage[:num_head], passage[num_head:], offsets[num_head:]
+        chunks, rest = cut(len(body), self._room - num_head, self._max_chunks)
+        text_start = prefix_chars + (title_chars + 1 if title_chars else 0)
         edges = np.clip(body_offsets - text_start, 0, text_chars)
         return Pairs(
-            [self._frame(np.concatenate((title, body[each.start : each.end]))) for each in chunks],
+            [self._frame(np.concatenate((head, body[each.start : each.end]))) for each in chunks],
             [(int(edges[each.start, 0]), int(edges[each.end - 1, 1])) for each in chunks],
             truncated=rest,
         )
 
     def _frame(self, passage: TokenIds) -> Framed:
         return self._model.frame(self._query, passage)
+
+
+def tokens_around(offsets: NDArray[np.int32], start: int, end: int) -> tuple[int, int]:
+    """Return how many tokens stand before and after a range of characters, outside of it."""
+    after = len(offsets) - int(np.searchsorted(offsets[:, 0], end, side="left"))
+    return _num_before(offsets, start), after
+
+
+def cut_query(query: TokenIds, before: int, after: int, room: int) -> TokenIds:
+    """Return a query's ids, cut to the room; what stands before and after it stays whole."""
+    end = len(query) - after
+    left = max(0, room - before - after)
+    return np.concatenate((query[: min(end, before + left)], query[end:]))
+
+
+def _num_before(offsets: NDArray[np.int32], chars: int) -> int:
+    """Return how many tokens stand wholly within the first characters."""
+    return int(np.searchsorted(offsets[:, 1], chars, side="right")) if chars else 0

@@ -94,9 +94,9 @@ class Reranker:
     def tokens_key(self, options: RerankOptions) -> str:
         """Return the key under which ingest keeps what this model reads of a passage.
 
-        Raises what Models raises.
+        Raises InvalidArgument for the instruction, and what Models raises.
         """
-        return self._models.cross_encoder(options.model).tokens_key
+        return self._model(options).tokens_key
 
     async def rank(
         self, query: str, candidates: Sequence[Candidate], options: RerankOptions, call: Call
@@ -104,15 +104,15 @@ class Reranker:
         """Return all candidates, best first, less those under `min_probability`.
 
         Unscored candidates follow the scored ones in first-stage order. A candidate that cannot be
-        scored is FAILED alone. Raises InvalidArgument for the query or mixed first-stage scores,
-        what Models raises, and what the batcher raises.
+        scored is FAILED alone. Raises InvalidArgument for the query, the instruction or mixed
+        first-stage scores, what Models raises, and what the batcher raises.
         """
-        model = self._models.cross_encoder(options.model)
+        model = self._model(options)
         check_text("query", query, self._limits.max_query_chars)
         order = _first_stage_order(candidates)
         with call.times.measure("rerank"):
             in_order = [candidates[index] for index in order]
-            maker, pairs = await self._pairs.pairs(model, query, in_order, options, call)
+            pairs, query_truncated = await self._pairs.pairs(model, query, in_order, options, call)
             framed = [framed for each in pairs for framed in each.framed]
             done = await self._batcher.run(
                 Work(
@@ -139,9 +139,18 @@ class Reranker:
             [each for each in ranked if not _is_improbable(each, options.min_probability)],
             model.name,
             partial=any(each.status is ScoreStatus.DEADLINE for each in ranked),
-            query_truncated=maker.query_truncated,
+            query_truncated=query_truncated,
             usage=_usage(framed, done),
         )
+
+    def _model(self, options: RerankOptions) -> CrossEncoder:
+        model = self._models.cross_encoder(options.model)
+        if options.instruction:
+            field = f"{options.path}.instruction"
+            if not model.query_template.takes_instruction:
+                raise InvalidArgument(field, f"is not taken by model {model.name!r}")
+            check_text(field, options.instruction, self._limits.max_query_chars)
+        return model
 
 
 def _first_stage_order(candidates: Sequence[Candidate]) -> list[int]:

@@ -221,7 +221,6 @@ def test_options_are_read() -> None:
         ("options.first_stage_weight", {"first_stage_weight": -0.1}),
         ("options.first_stage_weight", {"first_stage_weight": math.inf}),
         ("options.max_chunks", {"max_chunks": 65}),
-        ("options.instruction", {"instruction": "rank"}),
     ],
 )
 def test_options_out_of_range_are_refused_by_their_path(field: str, fields: dict[str, Any]) -> None:

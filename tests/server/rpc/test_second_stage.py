@@ -261,7 +261,6 @@ async def test_a_search_asks_for_its_defaults(serve: Serve) -> None:
         ({"retrieval": {"ef_search": 99}}, "retrieval.ef_search"),
         ({"retrieval": {"mode": 9}}, "retrieval.mode"),
         ({"rerank": {"long_passage": 9}}, "rerank.long_passage"),
-        ({"rerank": {"instruction": "x"}}, "rerank.instruction"),
         ({"filter": {}}, "filter"),
         ({"collection": ""}, "collection"),
         ({"collection": "No Such"}, "collection"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
 from finesieve_server.batching.batcher import Batcher
@@ -64,6 +65,12 @@ class CountingPool(TokenizerPool):
     ) -> list[TokenIds]:
         self.encoded += texts
         return await super().encode(tokenizer, texts, call, until=until)
+
+    async def encode_with_offsets(
+        self, tokenizer: Tokenizer, text: str, call: Call
+    ) -> tuple[TokenIds, NDArray[np.int32]]:
+        self.encoded.append(text)
+        return await super().encode_with_offsets(tokenizer, text, call)
 
 
 @dataclass(frozen=True, slots=True)

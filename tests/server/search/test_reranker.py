@@ -271,6 +271,17 @@ async def test_one_document_twice_is_scored_once(reranker: Reranker) -> None:
     assert (ranking.usage.pairs, ranking.usage.cached_pairs) == (3, 1)
 
 
+async def test_a_model_that_takes_no_instruction_refuses_one_by_name(reranker: Reranker) -> None:
+    options = RerankOptions(instruction="rank by age", path="rerank")
+
+    with pytest.raises(
+        InvalidArgument, match="is not taken by model 'finesieve-minilm-l6'"
+    ) as seen:
+        await reranker.rank(QUERY, candidates(ANSWER), options, call())
+
+    assert seen.value.field == "rerank.instruction"
+
+
 async def test_a_partial_call_scores_the_best_of_the_first_stage_first(
     reranker: Reranker,
 ) -> None:

@@ -38,6 +38,14 @@ RerankModel = Annotated[
     str,
     typer.Option("--model", metavar="MODEL", help="Cross-encoder; by default the server's first."),
 ]
+Instruction = Annotated[
+    str,
+    typer.Option(
+        "--instruction",
+        metavar="TEXT",
+        help="What counts as relevant, for a cross-encoder that takes an instruction.",
+    ),
+]
 Weight = Annotated[
     float | None,
     typer.Option(
@@ -83,9 +91,11 @@ def condition_of(conditions: Sequence[str] | None) -> Condition | None:
     return reduce(and_, map(_condition, conditions)) if conditions else None
 
 
-def second_stage(model: str, first_stage_weight: float | None) -> SecondStage:
-    """Return the second stage's options; without a weight the model's own counts."""
-    options = SecondStage(model=model)
+def second_stage(
+    model: str, first_stage_weight: float | None, instruction: str = ""
+) -> SecondStage:
+    """Return the second stage's options; what is not given is the model's own."""
+    options = SecondStage(model=model, instruction=instruction)
     if first_stage_weight is not None:
         options["first_stage_weight"] = first_stage_weight
     return options

@@ -42,6 +42,7 @@ def rerank(
         int, typer.Option("--top-n", "-n", min=0, metavar="N", help="Texts shown; 0: all.")
     ] = 0,
     model: ask.RerankModel = "",
+    instruction: ask.Instruction = "",
 ) -> None:
     """Order texts by their relevance to a query."""
     given = [Document(text=text) for text in documents or ()]
@@ -50,7 +51,13 @@ def rerank(
     if not given:
         raise ValueError("there is nothing to order; give texts, or --file FILE (- for stdin)")
     with session.client() as client:
-        answer = client.rerank(query, given, top_n=top_n, return_documents=True, model=model)
+        answer = client.rerank(
+            query,
+            given,
+            top_n=top_n,
+            return_documents=True,
+            **ask.second_stage(model, None, instruction),
+        )
     if session.as_json:
         write_json({"query": query, **plain(answer)})
         return

@@ -25,6 +25,7 @@ def search(
     where: ask.Where = None,
     model: ask.RerankModel = "",
     first_stage_weight: ask.Weight = None,
+    instruction: ask.Instruction = "",
     skip_rerank: Annotated[bool, typer.Option("--skip-rerank", help="First stage alone.")] = False,
     exact: Annotated[
         bool, typer.Option("--exact", help="Compare with every passage, not by the graph.")
@@ -45,7 +46,7 @@ def search(
             skip_rerank=skip_rerank,
             filter=condition,
             exact=exact,
-            **ask.second_stage(model, first_stage_weight),
+            **ask.second_stage(model, first_stage_weight, instruction),
         )
     if session.as_json:
         write_json({"collection": name, "query": query, **plain(answer)})
