@@ -21,6 +21,11 @@ from finesieve_server.telemetry import Metrics
 
 # Who comes back sooner finds the same batch running, and has used up one of a client's few tries.
 _LEAST_RETRY_S = 0.05
+# Work is let in where it is predicted to be done with this share of its time to spare. Batches take
+# now longer, now shorter: a queue filled up to the deadline misses it with every longer one. The
+# device loses nothing by a shorter queue (`make bench-overload`: 10 of 77 admitted calls late at ten
+# times the peak without, 0 of 80 with it).
+_RESERVE = 0.1
 
 
 @dataclass(slots=True, eq=False)
@@ -207,7 +212,8 @@ class SharedQueue:
             retry_s = self._waiting.work_s(now) * min(1.0, excess / waiting)
             raise _overloaded(f"the queue is full: {waiting} tokens wait", retry_s)
         self._waiting.add(job, now)
-        late_s = now + before_s + self._waiting.finish_s(job, now) - job.deadline
+        latest = job.deadline - _RESERVE * (job.deadline - now)
+        late_s = now + before_s + self._waiting.finish_s(job, now) - latest
         if (waiting or before_s) and late_s > 0 and not job.partial:
             self._waiting.remove(job)
             raise _overloaded(f"with what goes before, this would be {late_s:.1f} s late", late_s)
