@@ -97,13 +97,3 @@ async def test_a_caller_whose_twins_all_run_needs_no_time_of_the_device(bench: B
 
     assert (twin.outstanding, twin.job) == (1, None)
     bench.queue.leave(twin)
-
-
-def test_work_is_let_in_only_with_time_to_spare(queue: SharedQueue) -> None:
-    before, need_s = job(500, within_s=9.0), 1.25 * 0.1 + 0.5
-
-    with queue.room_for(before):
-        with pytest.raises(Overloaded, match="late"), queue.room_for(job(100, within_s=need_s)):
-            pass
-        with queue.room_for(job(100, within_s=1.25 * need_s)):
-            pass
