@@ -18,6 +18,7 @@ Weights use the levels -64..64. x86 before VNNI adds two uint8 x int8 products i
 Source of per-token scales: Yao et al. 2022, ZeroQuant, arXiv:2206.01861.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from finesieve_export.graph import ONNXRUNTIME, Graph
+from finesieve_export.rows import carry_rows
 
 _ZERO_POINT = 128  # of activations: uint8 x int8 is what x86 multiplies fast
 _LARGEST_WEIGHT = 64
@@ -37,7 +39,8 @@ Floats = NDArray[np.float32]
 
 def quantize(model: onnx.ModelProto) -> None:
     """Replace products with constant weights, and embedding tables, by int8 ones, in place."""
-    _Quantizer(model).run()
+    row_keys = carry_rows(model)
+    _Quantizer(model, row_keys).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,15 @@ class _Rows:
 
     levels: str  # uint8, (tokens, features)
     scales: str  # float32, (tokens, 1)
-    leading: str  # the shape before flattening, without its last axis
 
 
 class _Quantizer:
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, row_keys: Mapping[str, str]) -> None:
         self._graph = Graph(model, "int8")
+        self._row_keys = row_keys
         self._rows: dict[str, _Rows] = {}
+        self._zero_points: dict[str, str] = {}
+        self._products: set[str] = set()
 
     def run(self) -> None:
         normalized = self._graph.consumers("LayerNormalization")
@@ -64,9 +69,9 @@ class _Quantizer:
                     self._gemm(node, weight)
                 case "Gather" if (table := self._weight(node.input[0])) is not None:
                     self._lookup(node, table)
-                case "Add" if node.output[0] in normalized:
-                    # As `Add`, onnxruntime would fuse it into SkipLayerNormalization, which on a
-                    # CPU takes three times as long as the two apart.
+                case "Add" if node.output[0] in normalized or self._products & {*node.input}:
+                    # As `Add`, onnxruntime would fuse it into SkipLayerNormalization or BiasGelu,
+                    # which on a CPU take 6 and 1.3 times as long as the two apart.
                     self._graph.add("Sum", *node.input, output=node.output[0])
                 case _:
                     self._graph.keep(node)
@@ -79,7 +84,7 @@ class _Quantizer:
         return value.astype(np.float32, copy=False)
 
     def _product(self, x: str, name: str, weight: Floats, output: str) -> None:
-        graph, rows = self._graph, self._quantized(x, weight.shape[0])
+        graph, rows = self._graph, self._quantized(x)
         levels, scales = quantize_rows(weight.T, _LARGEST_WEIGHT)
         product = graph.add(
             "MatMulIntegerToFloat",
@@ -90,30 +95,33 @@ class _Quantizer:
             graph.add_constant(_ZERO_POINT, np.uint8, "zero_point"),
             domain=ONNXRUNTIME,
         )
-        width = graph.add_constant([weight.shape[1]], np.int64, f"width_{weight.shape[1]}")
-        shape = graph.add("Concat", rows.leading, width, axis=0)
-        graph.add("Reshape", graph.add("Mul", product, rows.scales), shape, output=output)
+        graph.add("Mul", product, rows.scales, output=output)
+        self._products.add(output)
 
-    def _quantized(self, x: str, features: int) -> _Rows:
+    def _quantized(self, x: str) -> _Rows:
         """Return x in int8; products that read the same x share the work."""
         if x not in self._rows:
             graph = self._graph
             last = graph.add_constant([-1], np.int64, "last")
-            flat = graph.add_constant([-1, features], np.int64, f"flat_{features}")
-            rows = graph.add("Reshape", x, flat)
-            highest = graph.add("ReduceMax", rows, last, keepdims=1)
-            lowest = graph.add("ReduceMin", rows, last, keepdims=1)
+            highest = graph.add("ReduceMax", x, last, keepdims=1)
+            lowest = graph.add("ReduceMin", x, last, keepdims=1)
             tiniest = graph.add_constant(_TINIEST, np.float32, "tiniest")
             largest = graph.add("Max", highest, graph.add("Neg", lowest), tiniest)
             step = graph.add_constant(1 / 127, np.float32, "step")
             scales = graph.add("Mul", largest, step)
             row_scales = graph.add("Reshape", scales, last)
-            zero_point = graph.add_constant(_ZERO_POINT, np.uint8, "zero_point")
-            zero_points = graph.add("Expand", zero_point, graph.add("Shape", row_scales))
-            levels = graph.add("QuantizeLinear", rows, row_scales, zero_points, axis=0)
-            leading = graph.add("Shape", x, end=-1)
-            self._rows[x] = _Rows(levels, scales, leading)
+            zero_points = self._zero_point_of_each(x, row_scales)
+            levels = graph.add("QuantizeLinear", x, row_scales, zero_points, axis=0)
+            self._rows[x] = _Rows(levels, scales)
         return self._rows[x]
+
+    def _zero_point_of_each(self, rows: str, row_scales: str) -> str:
+        key = self._row_keys.get(rows, rows)
+        if key not in self._zero_points:
+            zero_point = self._graph.add_constant(_ZERO_POINT, np.uint8, "zero_point")
+            shape = self._graph.add("Shape", row_scales)
+            self._zero_points[key] = self._graph.add("Expand", zero_point, shape)
+        return self._zero_points[key]
 
     def _gemm(self, node: NodeProto, weight: Floats) -> None:
         attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
