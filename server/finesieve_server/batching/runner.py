@@ -79,10 +79,12 @@ class Runner:
         except Exception:  # noqa: BLE001 - whatever a model does, the queue goes on
             _log.exception("batch failed", model=batch.model, items=len(payloads))
             # One item may have spoilt it for all: each gets its own chance.
-            return [
+            rows = [
                 _alone(model, payload) if is_wanted(position) else None
                 for position, payload in enumerate(payloads)
             ]
+            self._last_end = self._clock()
+            return rows
         self._learn(batch, started, cost)
         return rows
 

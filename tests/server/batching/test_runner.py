@@ -144,6 +144,25 @@ def test_after_a_failed_batch_only_what_is_still_wanted_runs_alone() -> None:
     assert model.batches == [[5, 6]]
 
 
+def test_a_batch_that_stood_behind_a_failed_one_does_not_count_its_time() -> None:
+    clock, cost = Clock(), Seen()
+
+    class FailsInside(Lengths):
+        """Runs a batch that fails while another one is on its way."""
+
+        def run(self, items: Sequence[list[int]]) -> NDArray[np.float32]:
+            clock.now += 1.0
+            if len(items) == 2:
+                runner.run(batch(7), [[RAISE] * 7], cost, lambda _: True)
+            return super().run(items)
+
+    runner = Runner({"model": FailsInside()}, Metrics(), clock)
+    clock.now += 5.0
+    runner.run(batch(5, 5), [[0] * 5] * 2, cost, lambda _: True)
+
+    assert [(each.rows, each.seconds) for each in cost.samples] == [(2, 0.0)]
+
+
 def test_two_batches_in_flight_do_not_count_the_same_second_twice() -> None:
     clock, cost = Clock(), Seen()
 
