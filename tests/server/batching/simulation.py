@@ -20,6 +20,8 @@ _FIXED_S = 2.2e-3
 _ROW_S = {16: 0.53e-3, 80: 2.7e-3, 128: 4.4e-3, 256: 9.3e-3}
 LIMITS = BatchLimits(max_tokens=512, max_s=0.25)
 _NOISE = 0.05
+# The share of a call's time that has to be to spare when it is let in, as in `shared_queue.py`.
+_RESERVE = 0.1
 
 
 @dataclass(slots=True, eq=False)
@@ -147,7 +149,7 @@ def play(
 
 
 class Planner:
-    """Ours: the real plan, and the batcher's rule of what is let in."""
+    """Ours: the real plan, and the rule by which the real queue lets calls in."""
 
     def __init__(self, cost: CostModel, limits: BatchLimits = LIMITS) -> None:
         self._waiting = WaitingWork({"model": cost}, limits)
@@ -159,7 +161,8 @@ class Planner:
             return False
         nothing_waits = not self._waiting.tokens
         self._waiting.add(job, now)
-        if not nothing_waits and now + self._waiting.finish_s(job, now) > job.deadline:
+        latest = call.deadline - _RESERVE * call.patience_s
+        if not nothing_waits and now + self._waiting.finish_s(job, now) > latest:
             self._waiting.remove(job)
             return False
         self._calls[job] = call

@@ -38,7 +38,7 @@ def late(calls: Sequence[Call]) -> float:
 
 
 def test_at_the_peak_all_but_one_in_a_thousand_are_answered_in_time() -> None:
-    calls = run("finesieve", steady(PEAK, 300.0, 7, rerank)).calls
+    calls = run("finesieve", steady(PEAK, 400.0, 7, rerank)).calls
 
     assert len(calls) > 1000
     assert sum(call.good for call in calls) >= 0.999 * len(calls)
