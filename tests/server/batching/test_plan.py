@@ -322,10 +322,10 @@ def test_a_removed_job_takes_no_twin_with_it() -> None:
 
 
 def test_the_leaders_own_items_go_before_others_that_are_no_nearer() -> None:
-    first, second = job(*[50] * 4), job(*[50] * 4)
-    work = waiting(first, second, max_tokens=200)
+    came_first, due_first = job(*[50] * 4), job(*[50] * 3)
+    work = waiting(came_first, due_first, max_tokens=150)
 
-    assert [item.job for item in drained(work)[0].items] == [first] * 4
+    assert [item.job for item in drained(work)[0].items] == [due_first] * 3
 
 
 def test_a_leader_that_has_time_gives_the_device_the_least_padding() -> None:
@@ -354,14 +354,20 @@ def test_where_time_is_short_batches_are_filled_in_the_order_of_turns() -> None:
 def test_a_newcomer_does_not_overtake_a_job_that_would_be_late_for_it() -> None:
     promised = job(*[10] * 100, deadline=140.0)
     work = waiting(promised, max_tokens=100)
-    newcomer = job(*[10] * 20, deadline=160.0)
+    newcomer = job(*[10] * 12, deadline=20.0)
     work.add(newcomer, now=0.0)
 
-    first = work.take_batch(0.0)
+    assert work.finish_s(promised, now=0.0) < 140.0
+    assert work.finish_s(newcomer, now=0.0) > 20.0  # so that it is not let in
 
-    assert first is not None
-    assert {item.job for item in first.items} == {promised}
-    assert work.give_up(0.0) == []
+
+def test_a_newcomer_overtakes_a_job_that_is_in_time_all_the_same() -> None:
+    promised = job(*[10] * 100, deadline=150.0)
+    work = waiting(promised, max_tokens=100)
+    newcomer = job(*[10] * 5, deadline=14.0)
+    work.add(newcomer, now=0.0)
+
+    assert work.finish_s(newcomer, now=0.0) < 14.0
 
 
 def test_of_two_tenants_the_one_that_has_had_less_goes_first() -> None:
