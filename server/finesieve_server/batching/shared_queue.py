@@ -118,6 +118,9 @@ class SharedQueue:
         Raises Overloaded where `enter` would, with what the others prepare counted as waiting: or
         all would be let in to prepare while nothing waits yet, and come too late together.
         """
+        if not job.lengths:
+            yield  # there is nothing to run
+            return
         with self._changed:
             self._admit(job, self._prepared_before_s(job))
             needs_s = job.waiting_s

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from finesieve_server.batching.cost import CostModel, Sample
-from finesieve_server.batching.plan import BatchLimits, WaitingWork
+from finesieve_server.batching.plan import BatchLimits, Job, WaitingWork
 from finesieve_server.batching.shared_queue import Caller, SharedQueue, Started
 from finesieve_server.batching.work import Work
 from finesieve_server.errors import DeadlineTooShort
@@ -97,3 +97,8 @@ async def test_a_caller_whose_twins_all_run_needs_no_time_of_the_device(bench: B
 
     assert (twin.outstanding, twin.job) == (1, None)
     bench.queue.leave(twin)
+
+
+async def test_work_without_items_needs_no_room(bench: Bench) -> None:
+    with bench.queue.room_for(Job("model", [], deadline=0.0)):
+        pass
