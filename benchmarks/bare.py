@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 
 from benchmarks.peers.peer import THREADS
 from benchmarks.workload import RerankCall, frame_pairs
@@ -11,7 +13,9 @@ from finesieve_server.config import read_settings
 from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.runtime.tokenizer import Framed
 
-BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
+BUDGETS = (128, 256, 512, 1024, 2048, 4096)
+# Batches at a time, each on its share of the threads.
+SIDE_BY_SIDE = sorted({1, THREADS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +35,27 @@ class BareRound:
 
 
 class BareLoop:
-    """The server's own model, session and thread settings, and nothing of the server."""
+    """The server's own model and session, and nothing of the server."""
 
     def __init__(self, models: str, sample: Sequence[RerankCall]) -> None:
-        """Take the best token budget for calls like the sample's."""
-        loaded = load_models(read_settings(["--models", models])).models[0]
-        self._model = next(each for each in loaded if isinstance(each, CrossEncoder))
+        """Take what is best for calls like the sample's: how many tokens a batch, and batches at a
+        time, each with its share of the threads."""
+        self._models = {number: _load(models, THREADS // number) for number in SIDE_BY_SIDE}
+        self._model = self._models[1]
         seconds = {}
-        for self.budget in BUDGETS:
-            seconds[self.budget] = min(self.run(sample).seconds for _ in range(2))
-        self.budget = min(seconds, key=lambda budget: seconds[budget])
+        for self.budget, self.side_by_side in product(BUDGETS, SIDE_BY_SIDE):
+            tried = self.budget, self.side_by_side
+            seconds[tried] = min(self.run(sample).seconds for _ in range(2))
+        self.budget, self.side_by_side = min(seconds, key=lambda tried: seconds[tried])
 
     def run(self, calls: Sequence[RerankCall]) -> BareRound:
         """Score all pairs of these calls, shortest first over everything."""
         framed = sorted((pair for call in calls for pair in self._frame(call)), key=len)
-        started, cpu_s = time.perf_counter(), time.process_time()
-        for batch in packed(framed, self.budget):
-            self._model.run(batch)
-        seconds = time.perf_counter() - started
+        model = self._models[self.side_by_side]
+        with ThreadPoolExecutor(self.side_by_side) as threads:
+            started, cpu_s = time.perf_counter(), time.process_time()
+            list(threads.map(model.run, packed(framed, self.budget)))
+            seconds = time.perf_counter() - started
         return BareRound(
             pairs=len(framed),
             tokens=sum(map(len, framed)),
@@ -59,7 +66,7 @@ class BareLoop:
         )
 
     def alone_s(self, call: RerankCall) -> float:
-        """Return what the model takes for one call's pairs, run as one batch."""
+        """Return what the model takes for one call's pairs, run as one batch on all threads."""
         framed = self._frame(call)
         started = time.perf_counter()
         self._model.run(framed)
@@ -71,6 +78,12 @@ class BareLoop:
 
     def _frame(self, call: RerankCall) -> list[Framed]:
         return frame_pairs(self._model, call.query, call.texts)
+
+
+def _load(models: str, threads: int) -> CrossEncoder:
+    settings = read_settings(["--models", models, "--batch-threads", str(threads)])
+    loaded = load_models(settings).models[0]
+    return next(each for each in loaded if isinstance(each, CrossEncoder))
 
 
 def packed(framed: Sequence[Framed], budget: int) -> Iterator[Sequence[Framed]]:

@@ -158,7 +158,8 @@ def _what_was_run(arguments: argparse.Namespace, bare: BareLoop, results: Result
         f"{arguments.documents} documents of {data}, {tokens:.0f} tokens a pair on average "
         f"({shortest} to {longest}). Every round has other pairs, the same for all engines, so no "
         f"cache helps. finesieve serves `{arguments.models}` with its defaults; the bare loop runs "
-        f"that model in batches of at most {bare.budget} tokens, its best. Each has all cores."
+        f"that model in batches of at most {bare.budget} tokens, {bare.side_by_side} at a time, "
+        "its best. Each has all cores."
     )
 
 

@@ -76,7 +76,14 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=1024,
-        description="Threads of a batch, of building a graph, of tokenizing; 0: one a core.",
+        description="Threads that run models, that build a graph, that tokenize; 0: one a core.",
+    )
+    batch_threads: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Of the threads that run models on a CPU, how many share a batch. More make a "
+        "long text alone faster, and all texts together slower.",
     )
     max_batch_tokens: int | None = Field(
         None,

@@ -92,16 +92,23 @@ class GrowingBatch:
     """A batch that a leader's item has started, while others join. No key comes twice.
 
     Jobs that are due after `has_time` have time. A partial job without gives its items in its own
-    order, any other its longest first.
+    order, any other its longest first. Rows of more than `share_s` are left to other devices.
     """
 
     def __init__(
-        self, leader: Job, cost: Cost, limits: BatchLimits, now: float, has_time: float
+        self,
+        leader: Job,
+        cost: Cost,
+        limits: BatchLimits,
+        now: float,
+        has_time: float,
+        share_s: float,
     ) -> None:
         self._cost = cost
         self._limits = limits
         self._now = now
         self._has_time = has_time
+        self._share_s = share_s
         self._fixed_s = cost.fixed_s
         self._due = float("inf")
         self._longest = 0
@@ -189,6 +196,7 @@ class GrowingBatch:
         batch_s = self._fixed_s + rows * row_s
         return (
             rows * longest <= self._limits.max_tokens
+            and rows * row_s <= self._share_s
             and batch_s <= self._limits.max_s
             and self._now + batch_s <= min(self._due, deadline)
         )

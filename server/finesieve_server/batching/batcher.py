@@ -9,7 +9,9 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from itertools import chain
 
 import numpy as np
 
@@ -36,7 +38,10 @@ class Batcher:
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Give the same models for each device; each runs `in_flight` batches at a time."""
+        """Give the same models for each device; each runs `in_flight` batches at a time.
+
+        What runs one batch beside others at the same speed is a device: a card, or a CPU's core.
+        """
         self._runners = [Runner(models, metrics, clock, in_flight) for models in devices]
         self._models = list(devices[0])
         self._limits = limits
@@ -53,11 +58,7 @@ class Batcher:
         Raises ModelFailure where a model cannot run what the limits allow.
         """
         self._loop = loop
-        for name in self._models:
-            samples = [
-                sample for each in self._runners for sample in each.warm_up(name, self._limits)
-            ]
-            self._costs[name] = CostModel(samples)
+        self._costs = {name: self._cost_of(name) for name in self._models}
         waiting = WaitingWork(self._costs, self._limits, len(self._runners))
         self._queue = SharedQueue(waiting, self._costs, self._metrics, self._clock)
         self._threads = [
@@ -117,6 +118,12 @@ class Batcher:
         Raises Overloaded where it would be refused; never where nothing waits or is prepared.
         """
         return self._queue.room_for(Job(model, lengths, deadline, priority, partial, tenant))
+
+    def _cost_of(self, model: str) -> CostModel:
+        # All devices at once, as they will work: cores share caches.
+        with ThreadPoolExecutor(len(self._runners)) as threads:
+            samples = threads.map(lambda each: each.warm_up(model, self._limits), self._runners)
+            return CostModel(list(chain.from_iterable(samples)))
 
     def _recall(self, caller: Caller) -> list[int]:
         """Answer what is known; return the positions of the rest."""

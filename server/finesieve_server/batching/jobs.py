@@ -76,9 +76,13 @@ class Job:
             min(self.waiting_s, max(0.0, self.deadline - now)) if self.partial else self.waiting_s
         )
 
-    def is_late(self, now: float) -> bool:
-        """Can no device do it in time any more? Of a partial job, its next item."""
-        least_s = next(iter(self.waiting.values())).least_s if self.partial else self._least_s
+    def is_late(self, now: float, devices: int) -> bool:
+        """Can it not be done in time any more, by all devices together? Of a partial job, its next
+        item; an item is not divided."""
+        if self.partial:
+            least_s = next(iter(self.waiting.values())).least_s
+        else:
+            least_s = max(self._least_s / devices, next(self.longest_first()).least_s)
         return now + least_s > self.deadline
 
 

@@ -14,8 +14,9 @@ The rule, whole:
    turn, adds what is like it, longest first; then the nearest lengths join, whosoever they are.
    Where all that waits could be done well before the leader's deadline, little padding is
    allowed in turn and the device does most; otherwise as much as pays, and who is first is done
-   soonest. Nothing joins whose padding costs more than a batch of its own would. Every line pays
-   for its own items.
+   soonest. Nothing joins whose padding costs more than a batch of its own would, and where there
+   are several devices, no batch takes more than one device's share of all that waits. Every line
+   pays for its own items.
 4. A job that may be answered in part, and has not that much time, gives its items in its own
    order, so that what is scored by its deadline is its best part.
 5. Work that can no longer be finished in time is given up before it costs anything more.
@@ -51,7 +52,7 @@ class WaitingWork:
     def __init__(self, costs: Mapping[str, Cost], limits: BatchLimits, devices: int = 1) -> None:
         self._costs = costs
         self._limits = limits
-        self._devices = devices
+        self.devices = devices
         self._lines: dict[tuple[str, Priority], Line] = {}
         self._by_length = {model: ByLength() for model in costs}
         self._by_key: dict[bytes, dict[Item, None]] = {}
@@ -112,7 +113,7 @@ class WaitingWork:
         A partial job is finished with what it has once not even its next item fits.
         """
         due = (line.due(now) for line in self._lines.values())  # nothing is late before
-        late = [job for job in chain.from_iterable(due) if job.is_late(now)]
+        late = [job for job in chain.from_iterable(due) if job.is_late(now, self.devices)]
         for job in late:
             self.remove(job)
         return late
@@ -126,7 +127,7 @@ class WaitingWork:
         leader = line.jobs[0]
         model, cost = leader.model, self._costs[leader.model]
         has_time = now + _HAS_TIME * self.work_s(now)
-        growing = GrowingBatch(leader, cost, self._limits, now, has_time)
+        growing = GrowingBatch(leader, cost, self._limits, now, has_time, self._share_s(cost, now))
         growing.join_in_turn(islice(self._in_turn(model), _LOOKED_AT))
         growing.join_nearest(self._by_length[model])
         batch = Batch(model, growing.items, self._twins(growing.items))
@@ -199,7 +200,14 @@ class WaitingWork:
 
     def _done_s(self, work_s: float, now: float) -> float:
         running_s = sum(max(0.0, until - now) for until in self._running_until)
-        return (running_s + _MARGIN * work_s) / self._devices
+        return (running_s + _MARGIN * work_s) / self.devices
+
+    def _share_s(self, cost: Cost, now: float) -> float:
+        """Seconds of rows after which a device leaves the rest to the others.
+
+        What does not even outweigh the fixed part of a batch is not worth another one.
+        """
+        return float("inf") if self.devices == 1 else max(self.work_s(now), cost.fixed_s)
 
     def _twins(self, items: Sequence[Item]) -> list[Item]:
         alike = (self._by_key[item.key] for item in items if item.key is not None)

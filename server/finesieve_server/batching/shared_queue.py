@@ -182,13 +182,18 @@ class SharedQueue:
             self._changed.notify_all()
 
     def _in_time(self, work: Work, positions: Sequence[int]) -> Sequence[int]:
-        """Return those of the positions that an idle device could do by the deadline.
+        """Return those of the positions that idle devices could do by the deadline.
 
         Raises DeadlineTooShort where these are not all, and all are wanted.
         """
         left_s = work.deadline - self._clock()
         least_row_s = self._costs[work.model].least_row_s
-        done_s = list(accumulate(least_row_s(len(work.items[at])) for at in positions))
+        rows_s = [least_row_s(len(work.items[at])) for at in positions]
+        # By all devices together; an item is not divided.
+        done_s = [
+            max(longest_s, sum_s / self._waiting.devices)
+            for longest_s, sum_s in zip(accumulate(rows_s, max), accumulate(rows_s), strict=True)
+        ]
         in_time = bisect_right(done_s, left_s)
         if in_time < len(positions) and not work.partial:
             raise DeadlineTooShort(done_s[-1], left_s)

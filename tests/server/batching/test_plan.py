@@ -481,3 +481,33 @@ def test_mixed_lengths_pad_little(callers: int) -> None:
 
     assert real == sum(sum(each.lengths) for each in jobs)
     assert 1 - real / padded <= 0.05
+
+
+def test_a_call_that_is_alone_is_shared_by_the_devices() -> None:
+    work = WaitingWork({"a": Line()}, BatchLimits(1000, NEVER), devices=2)
+    work.add(job(*[10] * 8), now=0.0)
+
+    assert [len(lengths(work.take_batch(0.0))) for _ in range(2)] == [5, 3]
+
+
+def test_what_costs_less_than_a_batch_of_its_own_is_not_shared() -> None:
+    work = WaitingWork({"a": Line()}, BatchLimits(1000, NEVER), devices=2)
+    work.add(job(*[1] * 8), now=0.0)
+
+    assert lengths(work.take_batch(0.0)) == [1] * 8
+
+
+def test_where_much_waits_batches_are_full_on_several_devices_too() -> None:
+    work = WaitingWork({"a": Line()}, BatchLimits(1000, NEVER), devices=2)
+    work.add(job(*[10] * 400), now=0.0)
+
+    assert lengths(work.take_batch(0.0)) == [10] * 100
+
+
+def test_a_job_that_all_devices_together_can_do_in_time_is_not_given_up() -> None:
+    work = WaitingWork({"a": Line()}, BatchLimits(1000, NEVER), devices=2)
+    possible, impossible = job(*[10] * 8, deadline=5.0), job(50, 1, deadline=4.0)
+    for each in (possible, impossible):
+        work.add(each, now=0.0)
+
+    assert work.give_up(now=0.0) == [impossible]
