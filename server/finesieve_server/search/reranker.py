@@ -4,6 +4,7 @@ Says which pairs are scored and how scores become an order; when they are scored
 """
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -16,6 +17,7 @@ from finesieve_server.batching.work import Done, Row, Work
 from finesieve_server.errors import FinesieveError, InvalidArgument, ModelFailure
 from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.runtime.tokenizer import Framed
+from finesieve_server.search.answer_margin import AnswerMargin
 from finesieve_server.search.blend import blend
 from finesieve_server.search.call import Call
 from finesieve_server.search.candidates import Candidate, RerankOptions
@@ -25,9 +27,6 @@ from finesieve_server.search.pair_keys import PairKeys
 from finesieve_server.search.pair_tokenizer import PairTokenizer
 from finesieve_server.search.pairs import Pairs
 from finesieve_server.search.texts import TokenizerPool, check_text
-
-# A partial answer is made this long before the deadline, so that it arrives in time.
-_ANSWER_S = 0.02
 
 
 class ScoreStatus(Enum):
@@ -89,6 +88,7 @@ class Reranker:
         self._batcher = batcher
         self._pairs = PairTokenizer(batcher, tokenizers, limits)
         self._keys = PairKeys()
+        self._margin = AnswerMargin()
         self._limits = limits
 
     def tokens_key(self, options: RerankOptions) -> str:
@@ -107,6 +107,26 @@ class Reranker:
         scored is FAILED alone. Raises InvalidArgument for the query, the instruction or mixed
         first-stage scores, what Models raises, and what the batcher raises.
         """
+        if not options.partial:
+            return await self._rank(query, candidates, options, call, call.deadline)
+        time_s, cut_short = call.deadline - time.monotonic(), True
+        scored_by = call.deadline - self._margin.of(time_s)
+        try:
+            ranking = await self._rank(query, candidates, options, call, scored_by)
+            cut_short = ranking.partial
+            return ranking
+        finally:
+            if cut_short:
+                self._margin.observe(time_s, call.deadline - time.monotonic())
+
+    async def _rank(
+        self,
+        query: str,
+        candidates: Sequence[Candidate],
+        options: RerankOptions,
+        call: Call,
+        scored_by: float,
+    ) -> Ranking:
         model = self._model(options)
         check_text("query", query, self._limits.max_query_chars)
         order = _first_stage_order(candidates)
@@ -118,7 +138,7 @@ class Reranker:
                 Work(
                     model.name,
                     framed,
-                    call.deadline - (_ANSWER_S if options.partial else 0.0),
+                    scored_by,
                     options.priority,
                     options.partial,
                     call.tenant,

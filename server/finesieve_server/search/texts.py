@@ -16,7 +16,7 @@ from finesieve_server.search.call import Call
 
 # Texts tokenized in one go: a cancelled or late caller's thread is free again after this many.
 _SLICE_CHARS = 32_768
-# Less than this is not worth another thread: some 1.5 ms of tokenizing.
+# Less than this is not worth another thread, or another look at the clock: some 1.5 ms.
 _LEAST_SHARE_CHARS = 4_096
 # What is told of a text before it is tokenized: this share of what others of its length had, so
 # that hardly ever more is expected than there is.
@@ -60,14 +60,15 @@ class TokenizerPool:
         encoded: list[TokenIds] = []
         with call.times.measure("tokenize"):
             while len(encoded) < len(texts):
-                parts = self._share_out(texts[len(encoded) :])
+                most_chars = _SLICE_CHARS if until == math.inf else _LEAST_SHARE_CHARS
+                parts = self._share_out(texts[len(encoded) :], most_chars)
                 for ids in await asyncio.gather(*(self._run(tokenizer, part) for part in parts)):
                     encoded += ids
                 if time.monotonic() >= until:
                     break
         return encoded
 
-    def _share_out(self, texts: Sequence[str]) -> list[Sequence[str]]:
+    def _share_out(self, texts: Sequence[str], most_chars: int) -> list[Sequence[str]]:
         """Return the next texts, a slice for each idle thread, and at least one slice.
 
         The tokenizer leaves Python's lock, so that a lone caller has every core.
@@ -76,7 +77,7 @@ class TokenizerPool:
         chars = [len(text) for text in texts]
         # With room for one text more than its part, a slice never leaves a rest behind.
         share = max(_LEAST_SHARE_CHARS, sum(chars) // threads + max(chars))
-        return list(islice(slices(texts, min(share, _SLICE_CHARS)), threads))
+        return list(islice(slices(texts, min(share, most_chars)), threads))
 
     async def _run(self, tokenizer: Tokenizer, texts: Sequence[str]) -> list[TokenIds]:
         loop = asyncio.get_running_loop()
