@@ -36,13 +36,14 @@ def ask(
 ) -> Answered:
     """Have `callers` in each process ask, each with one call at a time, again and again.
 
-    Every caller begins elsewhere among the requests. Answers are not decoded: that is the
+    Every caller has requests of its own: pairs that two ask for at once are scored once, also by
+    a server that keeps no scores, and would count twice. Answers are not decoded: that is the
     callers' cost and none of the server's.
     """
-    messages = [each.SerializeToString() for each in requests]
+    hands = dealt([each.SerializeToString() for each in requests], processes * callers)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         parts = [
-            pool.submit(_ask, address, messages, callers, number * callers, seconds)
+            pool.submit(_ask, address, hands[number * callers : (number + 1) * callers], seconds)
             for number in range(processes)
         ]
         results = [each.result() for each in parts]
@@ -53,15 +54,22 @@ def ask(
     )
 
 
-def _ask(
-    address: str, messages: Sequence[bytes], callers: int, start: int, seconds: float
-) -> Answered:
-    return asyncio.run(_ask_all(address, messages, callers, start, seconds))
+def dealt(messages: Sequence[bytes], callers: int) -> list[Sequence[bytes]]:
+    """Return each caller's messages; no message is in two hands."""
+    different = len(set(messages))
+    if different < max(callers, len(messages)):
+        raise ValueError(
+            f"{len(messages)} requests, {different} of them different; {callers} callers need "
+            "as many, all different"
+        )
+    return [messages[number::callers] for number in range(callers)]
 
 
-async def _ask_all(
-    address: str, messages: Sequence[bytes], callers: int, start: int, seconds: float
-) -> Answered:
+def _ask(address: str, hands: Sequence[Sequence[bytes]], seconds: float) -> Answered:
+    return asyncio.run(_ask_all(address, hands, seconds))
+
+
+async def _ask_all(address: str, hands: Sequence[Sequence[bytes]], seconds: float) -> Answered:
     latencies_s: list[float] = []
     async with grpc.aio.insecure_channel(address) as channel:
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_METHOD)
@@ -69,10 +77,8 @@ async def _ask_all(
         measured_from = time.perf_counter() + WARM_UP_S
         until = measured_from + seconds
 
-        async def caller(number: int) -> None:
-            step = len(messages) // callers
-            first = (start + number * step) % len(messages)
-            for message in cycle([*messages[first:], *messages[:first]]):
+        async def caller(messages: Sequence[bytes]) -> None:
+            for message in cycle(messages):
                 sent = time.perf_counter()
                 if sent >= until:
                     return
@@ -81,6 +87,6 @@ async def _ask_all(
                     latencies_s.append(time.perf_counter() - sent)
 
         cpu_s = sum(os.times()[:2])
-        await asyncio.gather(*(caller(number) for number in range(callers)))
+        await asyncio.gather(*map(caller, hands))
         cpu_s = sum(os.times()[:2]) - cpu_s
     return Answered(len(latencies_s) / seconds, latencies_s, cpu_s / (seconds + WARM_UP_S))

@@ -1,7 +1,7 @@
 """Measure the server on a CUDA card: against the bare loop, torch, a matrix product, and the host.
 
-    python -m benchmarks.gpu [--write] [--seconds 20] [--checkpoint FOLDER ...]
-    python -m benchmarks.gpu --host-only      # what the host can feed; needs no card
+    make bench-gpu ARGS="[--write] [--seconds 20]"
+    make bench-gpu ARGS=--host-only      # what the host can feed; needs no card
 
 Two cross-encoders with random weights, of MiniLM's and of XLM-R-base's size, are exported in fp16
 and asked for pairs of 128 tokens. Needs [server-gpu], [export] and a torch that has CUDA.
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from benchmarks.gpu_models import Subject
 
 TOKENS = 128
-REQUESTS = 40
 BATCH_ROWS = (32, 64, 128, 256, 512)
 LONE_CALLS_S = 20.0
 BARE_PAIRS = 16_384
@@ -92,7 +91,7 @@ def _arguments() -> argparse.Namespace:
 def _measure(subject: "Subject", arguments: argparse.Namespace) -> Measured:
     [device, *_] = find_devices("cuda")
     model = CrossEncoder(read_artifact(subject.folder), threads=1, device=device)
-    requests = requests_of(model.tokenizer, TOKENS, REQUESTS)
+    requests = requests_of(model.tokenizer, TOKENS, arguments.processes * arguments.callers)
     framed = [model.example(TOKENS)] * BARE_PAIRS
     bare_one, bare_two = (
         max(_bare_pairs_s(model, framed, rows, in_flight) for rows in BATCH_ROWS)
@@ -107,7 +106,7 @@ def _measure(subject: "Subject", arguments: argparse.Namespace) -> Measured:
         ServerProcess(Path(place) / "data", Path(place) / "log", options) as server,
     ):
         server.wait_until_serving(300)
-        with _card_use() as use:
+        with _card_use(device.index) as use:
             answered = ask(
                 server.address,
                 requests,
@@ -146,10 +145,14 @@ def _bare_pairs_s(
 
 
 @contextmanager
-def _card_use() -> Iterator[list[float]]:
-    """Fill the list with the share of time that the busiest card computed, at the exit."""
+def _card_use(index: int) -> Iterator[list[float]]:
+    """Fill the list with the shares of time that this card computed, at the exit.
+
+    nvidia-smi and CUDA give a card the same number where CUDA_VISIBLE_DEVICES is not set.
+    """
     use: list[float] = []
-    query = ["nvidia-smi", "--query-gpu=timestamp,utilization.gpu", "--format=csv,noheader,nounits"]
+    query = ["nvidia-smi", f"--id={index}", "--query-gpu=timestamp,utilization.gpu"]
+    query += ["--format=csv,noheader,nounits"]
     sampler = subprocess.Popen([*query, "--loop-ms=200"], stdout=subprocess.PIPE, text=True)
     try:
         yield use
@@ -164,7 +167,9 @@ def _card_use() -> Iterator[list[float]]:
 
 def _ceiling(place: Path, arguments: argparse.Namespace) -> tuple[Ceiling, dict[str, float]]:
     folder = make_instant_model(place / "instant")
-    requests = requests_of(Tokenizer(folder / "tokenizer.json"), TOKENS, REQUESTS)
+    requests = requests_of(
+        Tokenizer(folder / "tokenizer.json"), TOKENS, arguments.processes * arguments.callers
+    )
     print("the host's ceiling", flush=True)
     measured = measure_ceiling(
         folder,

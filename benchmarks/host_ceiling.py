@@ -28,12 +28,12 @@ from finesieve_server.batching.work import Work
 from finesieve_server.runtime.artifact import read_artifact, write_manifest
 from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.runtime.tokenizer import Framed, Tokenizer
-from finesieve_server.search.texts import full_text
 from finesieve_server.telemetry import Metrics
 
 BUNDLED = Path(__file__).parents[1] / "models" / "minilm-l6-cross-encoder"
 QUERY_TOKENS = 12
 DOCUMENTS = 100
+PASSAGES = 2_000  # that the requests are cut from
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,13 @@ def make_instant_model(folder: Path) -> Path:
 
 
 def requests_of(tokenizer: Tokenizer, tokens: int, count: int) -> list[rerank_pb2.RerankRequest]:
-    """Return requests of real text whose pairs have so many tokens each, special ones counted."""
+    """Return requests of real text whose pairs have so many tokens each, special ones counted.
+
+    Every passage is drawn once, so that no pair is there twice.
+    """
     room = tokens - tokenizer.pair.num_special - QUERY_TOKENS
-    text = " ".join(
-        full_text(*document)
-        for call in rerank_calls(None, 40, 50, seed=2)
-        for document in call.documents
-    )
+    [call] = rerank_calls(None, 1, PASSAGES, seed=2)
+    text = " ".join(call.texts)
     ids, offsets = tokenizer.encode_with_offsets(text)
     step = max(1, (len(ids) - tokens) // (count * (DOCUMENTS + 1)))
     starts = iter(range(0, len(ids) - tokens, step))
