@@ -6,6 +6,7 @@ its dynamic int8 for this processor), so that every engine does the same work.
 
 import hashlib
 import subprocess
+import tempfile
 from pathlib import Path
 
 from benchmarks.peers.environment import FOLDER, Environment, last_line, offline
@@ -23,20 +24,28 @@ def prepare(source: Path, environment: Environment) -> dict[str, Path]:
     Raises Unavailable where that fails.
     """
     digest = hashlib.sha256()
-    for path in sorted(source.glob("*")):
-        digest.update(path.read_bytes())
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            digest.update(path.read_bytes())
     folder = FOLDER / "checkpoints" / digest.hexdigest()[:12]
-    forms = {"fp32": folder / "fp32", "int8": folder / "int8"}
-    done = folder / "done"
-    if not done.exists():
+    if not folder.exists():
         print(f"Converting {source} to ONNX", flush=True)
-        command = [str(environment.bin / "python"), str(EXPORT), str(source)]
-        command += [str(forms["fp32"]), str(forms["int8"]), _instructions()]
-        export = subprocess.run(command, capture_output=True, text=True, check=False, env=offline())
-        if export.returncode != 0:
-            raise Unavailable(f"the checkpoint could not be converted: {last_line(export.stderr)}")
-        done.touch()
-    return forms
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Under its name there is a whole conversion or none.
+        with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+            draft = Path(place) / folder.name
+            draft.mkdir()
+            _convert(source, draft, environment)
+            draft.rename(folder)
+    return {precision: folder / precision for precision in ("fp32", "int8")}
+
+
+def _convert(source: Path, folder: Path, environment: Environment) -> None:
+    command = [str(environment.bin / "python"), str(EXPORT), str(source)]
+    command += [str(folder / "fp32"), str(folder / "int8"), _instructions()]
+    export = subprocess.run(command, capture_output=True, text=True, check=False, env=offline())
+    if export.returncode != 0:
+        raise Unavailable(f"the checkpoint could not be converted: {last_line(export.stderr)}")
 
 
 def _instructions() -> str:

@@ -36,9 +36,15 @@ async def running(
         server = await stack.enter_async_context(finesieve.running(models))
         await server.warm_up(sample)
         lineup = Lineup(server, [server], {})
+        try:
+            forms = _forms(checkpoint)
+        except Unavailable as error:
+            lineup.missing.update(dict.fromkeys(RIVALS, str(error)))
+            print(f"the other engines: {error}", flush=True)
+            yield lineup
+            return
         for name, adapter in RIVALS.items():
             try:
-                forms = _forms(checkpoint)
                 adapter.ENVIRONMENT.install()
                 print(f"Starting {name}", flush=True)
                 peer = await stack.enter_async_context(adapter.running(name, forms))
