@@ -39,14 +39,17 @@ class BareLoop:
 
     def __init__(self, models: str, sample: Sequence[RerankCall]) -> None:
         """Take what is best for calls like the sample's: how many tokens a batch, and batches at a
-        time, each with its share of the threads."""
+        time, each with its share of the threads.
+
+        `tried_s` keeps the seconds that the sample took, by (tokens a batch, batches at a time).
+        """
         self._models = {number: _load(models, THREADS // number) for number in SIDE_BY_SIDE}
         self._model = self._models[1]
-        seconds = {}
+        self.tried_s: dict[tuple[int, int], float] = {}
         for self.budget, self.side_by_side in product(BUDGETS, SIDE_BY_SIDE):
             tried = self.budget, self.side_by_side
-            seconds[tried] = min(self.run(sample).seconds for _ in range(2))
-        self.budget, self.side_by_side = min(seconds, key=lambda tried: seconds[tried])
+            self.tried_s[tried] = min(self.run(sample).seconds for _ in range(2))
+        self.budget, self.side_by_side = min(self.tried_s, key=lambda tried: self.tried_s[tried])
 
     def run(self, calls: Sequence[RerankCall]) -> BareRound:
         """Score all pairs of these calls, shortest first over everything."""

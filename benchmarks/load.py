@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from benchmarks.machine import cpu_seconds
 from benchmarks.open_loop import Phase, poisson
-from benchmarks.peers.peer import THREADS, Peer
+from benchmarks.peers.peer import THREADS, Peer, Unavailable
 from benchmarks.workload import RerankCall
 
 
@@ -20,6 +21,7 @@ class Load:
     latencies_s: list[float]
     cpu_share: float  # the engine's, of all cores
     client_cpu_share: float
+    failed: int = 0  # calls that got no answer
 
     @property
     def pairs_per_s(self) -> float:
@@ -27,33 +29,46 @@ class Load:
 
 
 async def closed_loop(peer: Peer, calls: Sequence[RerankCall], callers: int) -> Load:
-    """Have so many callers ask, each with one call at a time, until all calls are answered."""
+    """Have so many callers ask, each with one call at a time, until all calls are answered.
+
+    Raises Unavailable where one is not: what is left would be another load.
+    """
     waiting = iter(calls)
     latencies_s: list[float] = []
+    failures: list[Unavailable] = []
 
     async def caller() -> None:
         for call in waiting:
+            if failures:
+                return
             sent = time.perf_counter()
-            await peer.rerank(call)
+            try:
+                await peer.rerank(call)
+            except Unavailable as failure:
+                failures.append(failure)
             latencies_s.append(time.perf_counter() - sent)
 
-    return await _measured(
-        peer, calls, latencies_s, lambda: asyncio.gather(*(caller() for _ in range(callers)))
-    )
+    async def ask() -> None:
+        await asyncio.gather(*(caller() for _ in range(callers)))
+        if failures:
+            raise failures[0]
+
+    return await _measured(peer, calls, latencies_s, ask)
 
 
 async def open_loop(peer: Peer, calls: Sequence[RerankCall], rate: float, seed: int) -> Load:
     """Send `rate` calls a second, at random, whatever became of those before (Poisson).
 
     A latency counts from when the call was meant to be sent, so that a client that falls behind
-    cannot hide it.
+    cannot hide it. Calls without an answer are counted, and have no latency.
     """
     arrivals = poisson([Phase(rate, len(calls) / rate)], seed)
     latencies_s: list[float] = []
 
     async def send(call: RerankCall, due: float) -> None:
-        await peer.rerank(call)
-        latencies_s.append(time.perf_counter() - due)
+        with suppress(Unavailable):
+            await peer.rerank(call)
+            latencies_s.append(time.perf_counter() - due)
 
     async def arrive() -> None:
         started = time.perf_counter()
@@ -72,13 +87,21 @@ async def _measured(
     latencies_s: list[float],
     ask: Callable[[], Awaitable[object]],
 ) -> Load:
-    engine_s, client_s, started = cpu_seconds(peer.pid), time.process_time(), time.perf_counter()
+    engine_s, client_s, started = _cpu_seconds(peer), time.process_time(), time.perf_counter()
     await ask()
     seconds = time.perf_counter() - started
     return Load(
         pairs=sum(len(call.documents) for call in calls),
         seconds=seconds,
         latencies_s=latencies_s,
-        cpu_share=(cpu_seconds(peer.pid) - engine_s) / seconds / THREADS,
+        cpu_share=(_cpu_seconds(peer) - engine_s) / seconds / THREADS,
         client_cpu_share=(time.process_time() - client_s) / seconds / THREADS,
+        failed=len(calls) - len(latencies_s),
     )
+
+
+def _cpu_seconds(peer: Peer) -> float:
+    try:
+        return cpu_seconds(peer.pid)
+    except FileNotFoundError:
+        raise Unavailable("ended while it was measured") from None

@@ -24,7 +24,6 @@ from benchmarks.overload_picture import draw_overload
 from benchmarks.peak import PATIENCE, Peak, find_peak, unloaded_s
 from benchmarks.workload import rerank_calls
 from demo.server_process import ServerProcess
-from finesieve.v1 import rerank_pb2
 
 # Messages that a sender makes beforehand, and goes round: more than it sends in one load.
 MESSAGES = 4_000
@@ -92,12 +91,7 @@ def _arguments() -> argparse.Namespace:
 def rerank_messages(data: Path | None, documents: int, sender: int) -> list[bytes]:
     """Return the requests of one sender, as they travel."""
     return [
-        rerank_pb2.RerankRequest(
-            query=call.query,
-            documents=[
-                rerank_pb2.Document(title=title, text=text) for title, text in call.documents
-            ],
-        ).SerializeToString()
+        call.to_request().SerializeToString()
         for call in rerank_calls(data, MESSAGES, documents, seed=sender)
     ]
 

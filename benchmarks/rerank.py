@@ -11,7 +11,8 @@ machine that changes speed changes all.
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.bare import BareLoop
@@ -19,7 +20,8 @@ from benchmarks.load import closed_loop, open_loop
 from benchmarks.machine import RESULTS, dated_path, peak_memory_mib, write_report
 from benchmarks.peers.environment import FOLDER
 from benchmarks.peers.lineup import Lineup, running
-from benchmarks.peers.peer import Peer
+from benchmarks.peers.peer import Peer, Unavailable
+from benchmarks.peers.sentence_transformers import BATCH_SIZES
 from benchmarks.pictures import draw_throughput_against_latency
 from benchmarks.rerank_report import BARE, REFERENCE, curves, report
 from benchmarks.rerank_results import OpenPoint, Results, rank_correlation
@@ -74,23 +76,36 @@ def _arguments() -> argparse.Namespace:
 async def _measure(workload: Workload, bare: BareLoop, arguments: argparse.Namespace) -> Results:
     sample = workload.calls(SAMPLE, arguments.documents)
     async with running(arguments.models, arguments.checkpoint, sample) as lineup:
-        results = Results(missing=lineup.missing)
-        await _compare_scores(lineup.peers, workload, bare, arguments.documents, results)
+        results = Results(missing=lineup.missing, bare_tried_s=bare.tried_s)
+        await _compare_scores(lineup, workload, bare, arguments.documents, results)
         await _closed_loop(lineup, workload, bare, arguments, results)
-        await _alone(lineup.peers, workload, bare, results)
-        await _open_loop(lineup.peers, workload, arguments, results)
-        results.peak_mib = {peer.name: peak_memory_mib(peer.pid) for peer in lineup.peers}
+        await _alone(lineup, workload, bare, results)
+        await _open_loop(lineup, workload, arguments, results)
     return results
 
 
+@contextmanager
+def _or_left_out(peer: Peer, lineup: Lineup, results: Results) -> Iterator[None]:
+    """Go on without an engine that fails in here, unless it is our own."""
+    try:
+        yield
+    except Unavailable as error:
+        if peer is lineup.finesieve:
+            raise
+        print(f"{peer.name} {error}", flush=True)
+        lineup.peers.remove(peer)
+        results.leave_out(peer.name, str(error))
+
+
 async def _compare_scores(
-    peers: Sequence[Peer], workload: Workload, bare: BareLoop, documents: int, results: Results
+    lineup: Lineup, workload: Workload, bare: BareLoop, documents: int, results: Results
 ) -> None:
     """See that all engines do the same work."""
     calls = workload.calls(SAMPLE, documents)
     scores = {BARE: [score for call in calls for score in bare.scores(call)]}
-    for peer in peers:
-        scores[peer.name] = [score for call in calls for score in await peer.rerank(call)]
+    for peer in _in_turn(lineup.peers, 0):
+        with _or_left_out(peer, lineup, results):
+            scores[peer.name] = [score for call in calls for score in await peer.rerank(call)]
     reference = REFERENCE if REFERENCE in scores else BARE
     results.agreement = rank_correlation(scores, reference)
 
@@ -108,36 +123,38 @@ async def _closed_loop(
         results.bare.append(bare.run(calls))
         said = [f"round {number + 1}, pairs/s: bare {results.bare[-1].pairs_per_s:.0f}"]
         for peer in _in_turn(lineup.peers, number):
-            load = await closed_loop(peer, calls, arguments.callers)
-            results.closed.setdefault(peer.name, []).append(load)
-            said.append(f"{peer.name} {load.pairs_per_s:.0f}")
+            with _or_left_out(peer, lineup, results):
+                load = await closed_loop(peer, calls, arguments.callers)
+                results.closed.setdefault(peer.name, []).append(load)
+                said.append(f"{peer.name} {load.pairs_per_s:.0f}")
         print(", ".join(said), flush=True)
     texts_now, padding_now = await lineup.finesieve.positions()
     results.padding_share = (padding_now - padding) / (texts_now - text + padding_now - padding)
 
 
-async def _alone(
-    peers: Sequence[Peer], workload: Workload, bare: BareLoop, results: Results
-) -> None:
+async def _alone(lineup: Lineup, workload: Workload, bare: BareLoop, results: Results) -> None:
     for _ in range(ALONE_TURNS):
         calls = workload.short_calls(ALONE_CALLS, SHORT_DOCUMENTS)
         results.bare_alone_s += [bare.alone_s(call) for call in calls]
-        for peer in peers:
-            load = await closed_loop(peer, calls, callers=1)
-            results.alone_s.setdefault(peer.name, []).extend(load.latencies_s)
+        for peer in _in_turn(lineup.peers, 0):
+            with _or_left_out(peer, lineup, results):
+                load = await closed_loop(peer, calls, callers=1)
+                results.alone_s.setdefault(peer.name, []).extend(load.latencies_s)
 
 
 async def _open_loop(
-    peers: Sequence[Peer], workload: Workload, arguments: argparse.Namespace, results: Results
+    lineup: Lineup, workload: Workload, arguments: argparse.Namespace, results: Results
 ) -> None:
     for number, share in enumerate(OFFERED_QUICKLY if arguments.quick else OFFERED):
-        for peer in _in_turn(peers, number):
-            offered = share * results.pairs_per_s(peer.name)
-            rate = offered / arguments.documents
-            count = max(FEWEST_ARRIVALS, round(rate * arguments.seconds))
-            calls = workload.calls(count, arguments.documents)
-            load = await open_loop(peer, calls, rate, seed=number)
-            results.opened.setdefault(peer.name, []).append(OpenPoint(offered, load))
+        for peer in _in_turn(lineup.peers, number):
+            with _or_left_out(peer, lineup, results):
+                offered = share * results.pairs_per_s(peer.name)
+                rate = offered / arguments.documents
+                count = max(FEWEST_ARRIVALS, round(rate * arguments.seconds))
+                calls = workload.calls(count, arguments.documents)
+                load = await open_loop(peer, calls, rate, seed=number)
+                results.opened.setdefault(peer.name, []).append(OpenPoint(offered, load))
+                results.peak_mib[peer.name] = peak_memory_mib(peer.pid)
         print(f"offered {share:.0%} of each engine's throughput", flush=True)
 
 
@@ -157,9 +174,13 @@ def _what_was_run(arguments: argparse.Namespace, bare: BareLoop, results: Result
         f"is the median of the rounds' ratios. {arguments.callers} callers ask at a time, each for "
         f"{arguments.documents} documents of {data}, {tokens:.0f} tokens a pair on average "
         f"({shortest} to {longest}). Every round has other pairs, the same for all engines, so no "
-        f"cache helps. finesieve serves `{arguments.models}` with its defaults; the bare loop runs "
-        f"that model in batches of at most {bare.budget} tokens, {bare.side_by_side} at a time, "
-        "its best. Each has all cores."
+        f"cache helps. finesieve serves `{arguments.models}` with its defaults, save that it keeps "
+        "no scores (`--score-cache-mib 0`); the bare loop runs that model in batches of at most "
+        f"{bare.budget} tokens, {bare.side_by_side} at a time, its best. infinity runs with its "
+        "defaults (batches of 32), not tuned. CrossEncoder runs with the fastest of its batch "
+        f"sizes {BATCH_SIZES}; as a library it has no queue, so its calls go one after another "
+        "behind a lock, and its latencies under many callers are mostly waiting. Each has all "
+        "cores."
     )
 
 

@@ -1,13 +1,14 @@
 """Write down what one run of the rerank benchmark measured: figures asked for, tables, machine."""
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from benchmarks.machine import describe
+from benchmarks.open_loop import percentile
 from benchmarks.pictures import Point
-from benchmarks.rerank_results import Results, percentile
+from benchmarks.rerank_results import Results
 
 FINESIEVE = "finesieve"
 BARE = "bare onnxruntime loop"
@@ -25,7 +26,7 @@ CLOSED = (
 CLOSED_NOTE = """\
 CPU: the engine's share of all cores. Same order: rank correlation of its scores with those of \
 CrossEncoder in fp32 (where that is not there, of the bare loop), over the same pairs."""
-OPEN = ("engine", "pairs/s offered", "p50", "p95", "p99", "client's CPU")
+OPEN = ("engine", "pairs/s offered", "p50", "p95", "p99", "without an answer", "client's CPU")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def curves(results: Results) -> dict[str, list[Point]]:
     """Return the open loop's points, for the picture."""
     return {
         name: [
-            Point(point.pairs_per_s, 1e3 * percentile(point.load.latencies_s, 95))
+            Point(point.pairs_per_s, 1e3 * percentile(point.load.latencies_s, 0.95))
             for point in points
         ]
         for name, points in results.opened.items()
@@ -98,6 +99,8 @@ def report(results: Results, what_was_run: str, picture: str) -> str:
             *(f"Not measured: {name} {reason}." for name, reason in results.missing.items()),
             f"## Closed loop\n\n{_table(CLOSED, _closed_rows(results))}",
             CLOSED_NOTE,
+            "## The bare loop\n\nSeconds for the pairs that it chose its batches by:",
+            _table(*_tried(results.bare_tried_s)),
             "## One caller alone, 8 short documents",
             _table(("engine", "p50", "p95"), _alone_rows(results)),
             f"## Open loop\n\n![Throughput against latency]({picture})",
@@ -135,17 +138,28 @@ def _closed_rows(results: Results) -> Iterator[Sequence[str]]:
             f"{results.pairs_per_s(name):.1f}",
             f"{results.tokens_per_s(name):.0f}",
             f"{statistics.median(results.ratios(name)):.3f}",
-            *(f"{percentile(latencies, percent):.2f} s" for percent in (50, 95, 99)),
+            *(f"{percentile(latencies, share):.2f} s" for share in (0.5, 0.95, 0.99)),
             f"{statistics.median(load.cpu_share for load in loads):.0%}",
             f"{results.peak_mib[name]:.0f} MiB",
             f"{results.agreement[name]:.4f}",
         )
 
 
+def _tried(
+    seconds: Mapping[tuple[int, int], float],
+) -> tuple[Sequence[str], Iterator[Sequence[str]]]:
+    budgets, numbers = (sorted(set(each)) for each in zip(*seconds, strict=True))
+    rows = (
+        (str(budget), *(f"{seconds[budget, number]:.3f}" for number in numbers))
+        for budget in budgets
+    )
+    return ("tokens a batch", *(f"{number} at a time" for number in numbers)), rows
+
+
 def _alone_rows(results: Results) -> Iterator[Sequence[str]]:
     everyone = {BARE_CALL: results.bare_alone_s, **results.alone_s}
     for name, latencies in everyone.items():
-        yield (name, *(f"{1e3 * percentile(latencies, percent):.1f} ms" for percent in (50, 95)))
+        yield (name, *(f"{1e3 * percentile(latencies, share):.1f} ms" for share in (0.5, 0.95)))
 
 
 def _open_rows(results: Results) -> Iterator[Sequence[str]]:
@@ -155,9 +169,10 @@ def _open_rows(results: Results) -> Iterator[Sequence[str]]:
                 name,
                 f"{point.pairs_per_s:.0f}",
                 *(
-                    f"{1e3 * percentile(point.load.latencies_s, percent):.0f} ms"
-                    for percent in (50, 95, 99)
+                    f"{1e3 * percentile(point.load.latencies_s, share):.0f} ms"
+                    for share in (0.5, 0.95, 0.99)
                 ),
+                str(point.load.failed),
                 f"{point.load.client_cpu_share:.1%}",
             )
 

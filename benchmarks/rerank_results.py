@@ -31,6 +31,13 @@ class Results:
     peak_mib: dict[str, float] = field(default_factory=dict)
     padding_share: float = 0.0
     missing: dict[str, str] = field(default_factory=dict)  # and why
+    bare_tried_s: Mapping[tuple[int, int], float] = field(default_factory=dict)  # as BareLoop says
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Forget what an engine did that did not go through with it."""
+        self.missing[name] = reason
+        for seen in (self.closed, self.opened, self.alone_s):
+            seen.pop(name, None)
 
     @property
     def bare_pairs_per_s(self) -> float:
@@ -55,10 +62,6 @@ class Results:
             ours.pairs_per_s / theirs.pairs_per_s
             for ours, theirs in zip(self.closed[name], others, strict=True)
         ]
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    return float(np.percentile(values, percent))
 
 
 def rank_correlation(scores: Mapping[str, Sequence[float]], reference: str) -> dict[str, float]:

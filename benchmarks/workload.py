@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.stdlib_corpus import read_corpus
+from finesieve.v1.rerank_pb2 import Document, RerankRequest
 from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.runtime.tokenizer import Framed
 from finesieve_server.search.pairs import LongPassage, PairMaker
@@ -29,6 +30,12 @@ class RerankCall:
     def texts(self) -> list[str]:
         """Each passage as a model reads it, for engines that know no titles."""
         return [full_text(title, text) for title, text in self.documents]
+
+    def to_request(self) -> RerankRequest:
+        return RerankRequest(
+            query=self.query,
+            documents=[Document(title=title, text=text) for title, text in self.documents],
+        )
 
 
 class Workload:

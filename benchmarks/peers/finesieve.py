@@ -1,4 +1,4 @@
-"""finesieve itself, through gRPC, with its defaults."""
+"""finesieve itself, through gRPC, with its defaults, save that it keeps no scores."""
 
 import re
 import tempfile
@@ -9,9 +9,10 @@ from pathlib import Path
 import aiohttp
 import grpc.aio
 
+from benchmarks.peers.peer import Unavailable
 from benchmarks.workload import RerankCall
 from demo.server_process import ServerProcess
-from finesieve.v1 import rerank_pb2, rerank_pb2_grpc
+from finesieve.v1 import rerank_pb2_grpc
 
 
 class Finesieve:
@@ -31,14 +32,10 @@ class Finesieve:
             await self.rerank(call)
 
     async def rerank(self, call: RerankCall) -> list[float]:
-        answer = await self._stub.Rerank(
-            rerank_pb2.RerankRequest(
-                query=call.query,
-                documents=[
-                    rerank_pb2.Document(title=title, text=text) for title, text in call.documents
-                ],
-            )
-        )
+        try:
+            answer = await self._stub.Rerank(call.to_request())
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable(f"answered {error.code().name}: {error.details()}") from error
         scores = {each.index: each.score.logit for each in answer.results}
         return [scores[index] for index in range(len(call.documents))]
 
@@ -64,7 +61,7 @@ async def running(models: str) -> AsyncIterator[Finesieve]:
     """Serve these models ("bundled", or folders) from an empty data folder."""
     with tempfile.TemporaryDirectory() as folder:
         log_path = Path(folder) / "server.log"
-        options = ["--models", models]
+        options = ["--models", models, "--score-cache-mib", "0"]
         with ServerProcess(Path(folder) / "data", log_path, options) as server:
             server.wait_until_serving()
             async with grpc.aio.insecure_channel(server.address) as channel:

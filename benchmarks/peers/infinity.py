@@ -53,10 +53,14 @@ class Infinity:
 
     async def rerank(self, call: RerankCall) -> list[float]:
         asked = {"model": "bench", "query": call.query, "documents": call.texts, "raw_scores": True}
-        async with self._session.post("/rerank", json=asked) as answer:
-            if not answer.ok:
-                raise Unavailable(f"answers {answer.status}: {await answer.text()}")
-            results = (await answer.json())["results"]
+        try:
+            async with self._session.post("/rerank", json=asked) as answer:
+                if not answer.ok:
+                    said = last_line(await answer.text())
+                    raise Unavailable(f"answered {answer.status}: {said}")
+                results = (await answer.json())["results"]
+        except aiohttp.ClientError as error:
+            raise Unavailable(f"did not answer: {type(error).__name__} {error}") from error
         scores = {each["index"]: float(each["relevance_score"]) for each in results}
         return [scores[index] for index in range(len(call.texts))]
 

@@ -10,7 +10,7 @@ THREADS = len(os.sched_getaffinity(0))  # every engine gets all cores
 
 
 class Unavailable(Exception):
-    """An engine cannot be measured here; says why in one line."""
+    """An engine cannot be measured here, or did not answer; says why in one line."""
 
 
 class Peer(Protocol):
@@ -24,5 +24,8 @@ class Peer(Protocol):
         ...
 
     async def rerank(self, call: RerankCall) -> list[float]:
-        """Return one score a document, in the call's order; higher is more relevant."""
+        """Return one score a document, in the call's order; higher is more relevant.
+
+        Raises Unavailable where no answer comes.
+        """
         ...

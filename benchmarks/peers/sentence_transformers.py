@@ -37,11 +37,12 @@ BATCH_SIZES = (4, 8, 16, 32)
 class SentenceTransformers:
     """The worker process, asked one call at a time."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log_path: Path) -> None:
         self.name = name
         self.pid = process.pid
         self.batch_size = max(BATCH_SIZES)
         self._process = process
+        self._log_path = log_path
         self._one_at_a_time = asyncio.Lock()
 
     async def warm_up(self, calls: Sequence[RerankCall]) -> None:
@@ -62,6 +63,8 @@ class SentenceTransformers:
             assert self._process.stdout is not None
             self._process.stdin.write(json.dumps(asked).encode() + b"\n")
             answer = await self._process.stdout.readline()
+        if not answer:
+            raise Unavailable(f"ended: {last_line(self._log_path.read_text())}")
         scores: list[float] = json.loads(answer)
         return scores
 
@@ -84,7 +87,7 @@ async def running(name: str, forms: Mapping[str, Path]) -> AsyncIterator[Sentenc
     try:
         if await process.stdout.readline() != b"ready\n":
             raise Unavailable(f"does not start: {last_line(log_path.read_text())}")
-        yield SentenceTransformers(name, process)
+        yield SentenceTransformers(name, process, log_path)
     finally:
         process.stdin.close()  # the worker ends with its input
         await process.wait()

@@ -2,7 +2,10 @@ import asyncio
 import os
 from collections.abc import Sequence
 
+import pytest
+
 from benchmarks.load import closed_loop, open_loop
+from benchmarks.peers.peer import Unavailable
 from benchmarks.workload import RerankCall
 
 CALLS = [RerankCall(f"question {number}", [("", "text")] * 2) for number in range(12)]
@@ -14,10 +17,11 @@ class SlowPeer:
     name = "slow"
     pid = os.getpid()
 
-    def __init__(self, answer_s: float) -> None:
+    def __init__(self, answer_s: float, *, failing: str = "") -> None:
         self.asked: list[RerankCall] = []
         self.waited = 0
         self._answer_s = answer_s
+        self._failing = failing
         self._waiting = 0
         self._one_at_a_time = asyncio.Lock()
 
@@ -30,6 +34,8 @@ class SlowPeer:
         async with self._one_at_a_time:
             await asyncio.sleep(self._answer_s)
         self._waiting -= 1
+        if call.query == self._failing:
+            raise Unavailable("answered 500")
         return [0.0] * len(call.documents)
 
 
@@ -51,3 +57,20 @@ async def test_an_open_loop_sends_on_while_nothing_is_answered_and_counts_the_wa
     assert peer.waited == len(CALLS)
     # The last of twelve waited for eleven others: 0.24 s, less what arriving took.
     assert max(load.latencies_s) > 0.15
+
+
+async def test_an_open_loop_counts_the_calls_without_an_answer() -> None:
+    peer = SlowPeer(0.0, failing=CALLS[3].query)
+
+    load = await open_loop(peer, CALLS, rate=10_000, seed=0)
+
+    assert (load.failed, len(load.latencies_s)) == (1, 11)
+
+
+async def test_a_closed_loop_ends_at_the_first_call_without_an_answer() -> None:
+    peer = SlowPeer(0.0, failing=CALLS[3].query)
+
+    with pytest.raises(Unavailable, match="answered 500"):
+        await closed_loop(peer, CALLS, callers=1)
+
+    assert len(peer.asked) == 4

@@ -63,6 +63,16 @@ def test_a_figure_against_an_engine_that_is_missing_is_not_measured() -> None:
     assert by_name[f"speed over {RANK_TORCH}"].verdict == "not measured"
 
 
+def test_an_engine_that_failed_is_left_out_of_every_figure_with_its_reason() -> None:
+    measured = results()
+
+    measured.leave_out(INFINITY_TORCH, "answered 500")
+
+    by_name = {figure.what: figure for figure in figures(measured)}
+    assert by_name[f"speed over {INFINITY_TORCH}"].verdict == "not measured"
+    assert measured.missing == {INFINITY_TORCH: "answered 500"}
+
+
 def test_the_same_order_correlates_fully_whatever_the_scale_of_the_scores() -> None:
     logits = [-3.0, 2.0, 0.5, -1.0]
     probabilities = [1 / (1 + np.exp(-each)) for each in logits]
