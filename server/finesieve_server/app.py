@@ -90,6 +90,7 @@ async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None
             metrics_port=metrics_port,
             models=[encoder.name for encoder in encoders],
             devices=[f"{device.kind}:{device.index}" for device in loaded.devices],
+            threads=settings.threads or _cores(),
             data_dir=str(settings.data_dir),
         )
         async with TokenKeeper(catalog, models, tokenizers).in_background():
@@ -200,13 +201,24 @@ def _is_installed(distribution: str) -> bool:
 def _batch_devices(settings: Settings, loaded: Loaded) -> list[dict[str, BiEncoder | CrossEncoder]]:
     """Return every model by name for each that runs a batch: each card, or each of the CPU's cores.
 
-    Side by side on a thread each, batches gave a third more than one after the other on two
-    (docs/benchmarks, CPU kernels). Cores share a session, and so its weights.
+    Side by side on a thread each, batches gave a quarter more than one after the other on two
+    (docs/decisions/0008). Cores share a session, and so its weights; but a session has one pool.
     """
     devices = [{encoder.name: encoder for encoder in each} for each in loaded.models]
     if loaded.devices[0].is_cuda:
         return devices
-    return devices * max(1, (settings.threads or _cores()) // settings.batch_threads)
+    threads = settings.threads or _cores()
+    if settings.batch_threads > threads:
+        raise CannotStart(
+            f"batch_threads: is {settings.batch_threads}; there are {threads} threads"
+        )
+    others = range(threads // settings.batch_threads - 1)
+    if settings.batch_threads == 1:
+        return [*devices, *(devices[0] for _ in others)]
+    return [
+        *devices,
+        *({name: each.on(loaded.devices[0]) for name, each in devices[0].items()} for _ in others),
+    ]
 
 
 def _batch_limits(settings: Settings, device: Device) -> BatchLimits:

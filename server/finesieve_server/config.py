@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
-        description="What models run on. auto: CUDA where it can be had and a model is not int8.",
+        description="What models run on. auto: CUDA where it can be had and no model is int8.",
     )
     gpus: str = Field(
         "all",
@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         ge=1,
         le=1024,
         description="Of the threads that run models on a CPU, how many share a batch. More make a "
-        "long text alone faster, and all texts together slower.",
+        "long text alone faster and all texts together slower; each group holds the weights.",
     )
     max_batch_tokens: int | None = Field(
         None,

@@ -70,11 +70,15 @@ class Job:
             if items[at].index in self.waiting:
                 yield items[at]
 
-    def takes_s(self, now: float) -> float:
-        """Seconds that the job will take of a device: a partial one ends at its deadline."""
-        return (
-            min(self.waiting_s, max(0.0, self.deadline - now)) if self.partial else self.waiting_s
-        )
+    def takes_s(self, now: float, devices: int) -> float:
+        """Seconds that the job will take of the devices: a partial one ends at its deadline."""
+        if not self.partial:
+            return self.waiting_s
+        return min(self.waiting_s, devices * max(0.0, self.deadline - now))
+
+    def alone_s(self, devices: int) -> float:
+        """Seconds until all devices together have done it; an item is not divided."""
+        return max(self.waiting_s / devices, next(self.longest_first()).work_s)
 
     def is_late(self, now: float, devices: int) -> bool:
         """Can it not be done in time any more, by all devices together? Of a partial job, its next

@@ -26,8 +26,8 @@ The rule, whole:
 threshold (Choudhury, Hahne 1998). What each rule is worth: docs/decisions/0007-fair-lines.md.
 """
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from heapq import heapreplace
 from itertools import chain, count, islice
 
 from finesieve_server.batching.batch import Batch, BatchLimits, ByLength, Cost, GrowingBatch
@@ -42,7 +42,7 @@ _BULK_COUNTS = 10.0
 _MARGIN = 1.25
 # A job has time where all that waits could be done this many times over by its deadline.
 _HAS_TIME = 2.0
-# Jobs whose turn comes later are not asked what they have that is like the leader's.
+# Jobs that are asked what they have that is like the leader's, or how a newcomer would hurt them.
 _LOOKED_AT = 32
 
 
@@ -58,34 +58,37 @@ class WaitingWork:
         self._by_key: dict[bytes, dict[Item, None]] = {}
         self._arrivals = count()
         self._had_s = 0.0  # the most that a line had when it led
-        self._running_until = deque([0.0] * devices, devices)
+        self._running_until = [0.0] * devices  # a heap: who takes a batch was done first
         self.tokens = 0
 
-    def excess(self, job: Job) -> int:
+    def excess(self, job: Job, others: Sequence[Job] = ()) -> int:
         """Return how many tokens too many the job has to wait with; 0: there is room.
 
         Its line may hold as much as is free besides. So nobody fills the queue, and a newcomer
-        always finds room. Where nothing waits, work of any size may.
+        always finds room. Where nothing waits, work of any size may. `others` count as waiting.
         """
         line = self._lines.get((job.tenant, job.priority))
         held = line.tokens if line else 0
         free = self._limits.max_waiting_tokens - self.tokens
-        return max(0, held + sum(job.lengths) - free) if self.tokens else 0
+        for other in others:
+            tokens = sum(other.lengths)
+            free -= tokens
+            held += tokens if (other.tenant, other.priority) == (job.tenant, job.priority) else 0
+        waiting = self.tokens or others
+        return max(0, held + sum(job.lengths) - free) if waiting else 0
 
     def work_s(self, now: float) -> float:
         """Seconds until all that waits is predicted to be done."""
         return self._done_s(sum(line.work_s for line in self._lines.values()), now)
 
-    def finish_s(self, job: Job, now: float) -> float:
-        """Seconds until this job, which waits, is predicted to be done: its line up to it, and what
-        the others may take meanwhile.
+    def finish_s(self, job: Job, now: float, before_s: float = 0.0) -> float:
+        """Seconds until this job, which waits, is predicted to be done: its line up to it, so much
+        that is to come before it, and what the others may take meanwhile.
 
         Later arrivals change it only where they are of a tenant that has had less.
         """
-        line = job.line
-        before = line.jobs[: line.place(job)]
-        line_s = job.waiting_s + sum(each.takes_s(now) for each in before)
-        return self._line_done_s(line, line_s, now)
+        before_s += sum(each.takes_s(now, self.devices) for each in self._before(job))
+        return self._line_done_s(job.line, before_s + self.devices * job.alone_s(self.devices), now)
 
     def add(self, job: Job, now: float) -> None:
         line = self._lines.setdefault((job.tenant, job.priority), _new_line(job.priority))
@@ -134,7 +137,7 @@ class WaitingWork:
         self._charge(line, batch)
         for item in (*batch.items, *batch.twins):
             self._take(item)
-        self._running_until.append(now + cost.batch_s(len(batch.items), batch.longest))
+        heapreplace(self._running_until, now + cost.batch_s(len(batch.items), batch.longest))
         return batch
 
     def _leading(self) -> Line | None:
@@ -165,8 +168,9 @@ class WaitingWork:
     def _give_turn(self, job: Job, now: float) -> None:
         # A partial job can be answered short: it must start only to give one item.
         longest = next(job.longest_first())
-        must_start = job.deadline - (longest.work_s if job.partial else _MARGIN * job.waiting_s)
-        due = min(must_start, now + self._limits.stretch * job.waiting_s)
+        alone_s = job.alone_s(self.devices)
+        must_start = job.deadline - (longest.work_s if job.partial else _MARGIN * alone_s)
+        due = min(must_start, now + self._limits.stretch * alone_s)
         job.turn = due, next(self._arrivals)
         hurt = self._hurt(job, now)
         if hurt is not None:
@@ -176,17 +180,21 @@ class WaitingWork:
     def _hurt(self, job: Job, now: float) -> Job | None:
         """Return the last job that would be late if this one overtook it."""
         line = job.line
-        place = line.place(job)
-        overtaken = line.jobs[place:]
+        before = self._before(job)
+        overtaken = line.jobs[len(before) : len(before) + _LOOKED_AT]
         if not overtaken:
             return None
-        line_s = job.waiting_s + sum(each.takes_s(now) for each in line.jobs[:place])
+        line_s = job.waiting_s + sum(each.takes_s(now, self.devices) for each in before)
         hurt = None
         for each in overtaken:
-            line_s += each.takes_s(now)
+            line_s += each.takes_s(now, self.devices)
             if not each.partial and now + self._line_done_s(line, line_s, now) > each.deadline:
                 hurt = each
         return hurt
+
+    def _before(self, job: Job) -> Sequence[Job]:
+        """Return the jobs of its line that go before this one, which may be there or not."""
+        return job.line.jobs[: job.line.place(job)]
 
     def _line_done_s(self, line: Line, line_s: float, now: float) -> float:
         """Seconds until a line has had `line_s` of the devices, and the others what is theirs."""
@@ -199,15 +207,20 @@ class WaitingWork:
         return self._done_s(line_s + others_s, now)
 
     def _done_s(self, work_s: float, now: float) -> float:
-        running_s = sum(max(0.0, until - now) for until in self._running_until)
-        return (running_s + _MARGIN * work_s) / self.devices
+        return (self._running_s(now) + _MARGIN * work_s) / self.devices
+
+    def _running_s(self, now: float) -> float:
+        return sum(max(0.0, until - now) for until in self._running_until)
 
     def _share_s(self, cost: Cost, now: float) -> float:
         """Seconds of rows after which a device leaves the rest to the others.
 
         What does not even outweigh the fixed part of a batch is not worth another one.
         """
-        return float("inf") if self.devices == 1 else max(self.work_s(now), cost.fixed_s)
+        if self.devices == 1:
+            return float("inf")
+        work_s = sum(line.work_s for line in self._lines.values())
+        return max((self._running_s(now) + work_s) / self.devices, cost.fixed_s)
 
     def _twins(self, items: Sequence[Item]) -> list[Item]:
         alike = (self._by_key[item.key] for item in items if item.key is not None)

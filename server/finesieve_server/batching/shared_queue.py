@@ -103,7 +103,7 @@ class SharedQueue:
                 caller.job, caller.positions = job, queued
                 self._callers[job] = caller
                 self._metrics.waiting_tokens.set(self._waiting.tokens)
-                self._changed.notify_all()
+                self._changed.notify()
             caller.outstanding = len(queued)
             for at, places in running.items():
                 if places:
@@ -122,7 +122,7 @@ class SharedQueue:
             yield  # there is nothing to run
             return
         with self._changed:
-            self._admit(job, self._prepared_before_s(job))
+            self._admit(job, list(self._preparing_s))
             needs_s = job.waiting_s
             self._waiting.remove(job)
             self._preparing_s[job] = needs_s
@@ -154,6 +154,8 @@ class SharedQueue:
                     give_up(caller, len(job.lengths) - caller.taken)
                 batch = self._waiting.take_batch(now)
                 if batch is not None:
+                    if self._waiting.tokens:
+                        self._changed.notify()  # one wakes the next: never all for little
                     return self._start(batch, now)
                 self._changed.wait()
         return None
@@ -200,29 +202,34 @@ class SharedQueue:
         return positions[:in_time]
 
     def _prepared_before_s(self, job: Job) -> float:
-        """Return the seconds of what is prepared before this job: other tenants' by turns."""
+        """Return the seconds of what is prepared before this job: other tenants' by turns.
+
+        Bulk work hardly delays a person.
+        """
         by_line: defaultdict[tuple[str, Priority], float] = defaultdict(float)
         for each, seconds in self._preparing_s.items():
-            by_line[each.tenant, each.priority] += seconds
+            if each.priority is Priority.INTERACTIVE or job.priority is Priority.BULK:
+                by_line[each.tenant, each.priority] += seconds
         own_s = by_line.pop((job.tenant, job.priority), 0.0)
         turn_s = own_s + sum(map(self._costs[job.model].row_s, job.lengths))
         return own_s + sum(min(seconds, turn_s) for seconds in by_line.values())
 
-    def _admit(self, job: Job, before_s: float = 0.0) -> None:
-        """Add the job to what waits, with so much before it that is not there yet.
+    def _admit(self, job: Job, prepared: Sequence[Job] = ()) -> None:
+        """Add the job to what waits; what is prepared counts as waiting already.
 
-        Raises Overloaded: where nothing waits and nothing is to come, never.
+        Raises Overloaded: where nothing waits and nothing is prepared, never.
         """
         now = self._clock()
-        waiting = self._waiting.tokens
-        if excess := self._waiting.excess(job):
+        waiting = self._waiting.tokens + sum(sum(each.lengths) for each in prepared)
+        if excess := self._waiting.excess(job, prepared):
             # As long as it takes to work off what is too much.
             retry_s = self._waiting.work_s(now) * min(1.0, excess / waiting)
             raise _overloaded(f"the queue is full: {waiting} tokens wait", retry_s)
+        before_s = self._prepared_before_s(job) if prepared else 0.0
         self._waiting.add(job, now)
         latest = job.deadline - _RESERVE * (job.deadline - now)
-        late_s = now + before_s + self._waiting.finish_s(job, now) - latest
-        if (waiting or before_s) and late_s > 0 and not job.partial:
+        late_s = now + self._waiting.finish_s(job, now, before_s) - latest
+        if waiting and late_s > 0 and not job.partial:
             self._waiting.remove(job)
             raise _overloaded(f"with what goes before, this would be {late_s:.1f} s late", late_s)
 

@@ -30,8 +30,8 @@ def load(
     Raises BadArtifact, or NoDevice where CUDA is wanted and cannot be had.
     """
     artifacts = [read_artifact(folder) for folder in folders]
-    if wanted == "auto" and all(each.manifest.precision == "int8" for each in artifacts):
-        wanted = "cpu"  # made for it; also where there is no model at all
+    if wanted == "auto" and not _all_fit_a_card(artifacts):
+        wanted = "cpu"
     devices = find_devices(wanted, cards, arena_bytes=card_bytes // max(1, len(artifacts)))
     models = []
     for artifact in artifacts:
@@ -41,6 +41,10 @@ def load(
         first = kind(artifact, threads=threads, device=devices[0])
         models.append([first, *(first.on(device) for device in devices[1:])])
     return Loaded(devices, [[each[at] for each in models] for at in range(len(devices))])
+
+
+def _all_fit_a_card(artifacts: Sequence[Artifact]) -> bool:
+    return bool(artifacts) and all(each.manifest.precision != "int8" for each in artifacts)
 
 
 def check_fits(artifact: Artifact, device: Device = CPU) -> None:

@@ -15,7 +15,7 @@ from finesieve_server.runtime.tokenizer import TokenIds
 from finesieve_server.search.call import Call
 from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.limits import Limits
-from finesieve_server.search.pairs import PairMaker, Pairs, cut_query, tokens_around
+from finesieve_server.search.pairs import LongPassage, PairMaker, Pairs, cut_query, tokens_around
 from finesieve_server.search.texts import TokenizerPool, check_text, full_text
 
 
@@ -126,7 +126,8 @@ class PairTokenizer:
         call: Call,
     ) -> AbstractContextManager[None]:
         """Refuse what the batcher would refuse, before it costs its tokenizing."""
-        if all(each.tokens is not None for each in candidates):
+        kept = all(each.tokens is not None for each in candidates)
+        if kept and options.long_passage is LongPassage.TRUNCATE:
             return nullcontext()  # it costs nothing
         tokenizer = model.tokenizer
         before, after = model.query_template.around(options.instruction)

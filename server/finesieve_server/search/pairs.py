@@ -54,8 +54,8 @@ class PairMaker:
         self._max_chunks = max_chunks
 
     def needs_whole(self, passage: TokenIds) -> bool:
-        """Whether more is to be known of a passage than that it is too long, and its beginning."""
-        return self._long_passage is not LongPassage.TRUNCATE and len(passage) > self._room
+        """Whether a failure is to say how much too long the passage is."""
+        return self._long_passage is LongPassage.FAIL and len(passage) > self._room
 
     def needs_offsets(self, passage: TokenIds) -> bool:
         return self._long_passage is LongPassage.CHUNK and len(passage) > self._room

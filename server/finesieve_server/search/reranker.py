@@ -3,6 +3,7 @@
 Says which pairs are scored and how scores become an order; when they are scored is the batcher's.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Sequence
@@ -109,15 +110,17 @@ class Reranker:
         """
         if not options.partial:
             return await self._rank(query, candidates, options, call, call.deadline)
-        time_s, cut_short = call.deadline - time.monotonic(), True
+        time_s = call.deadline - time.monotonic()
         scored_by = call.deadline - self._margin.of(time_s)
         try:
             ranking = await self._rank(query, candidates, options, call, scored_by)
-            cut_short = ranking.partial
-            return ranking
-        finally:
-            if cut_short:
-                self._margin.observe(time_s, call.deadline - time.monotonic())
+        except asyncio.CancelledError:
+            if time.monotonic() >= call.deadline:
+                self._margin.observe(time_s, 0.0)
+            raise
+        if ranking.partial:
+            self._margin.observe(time_s, call.deadline - time.monotonic())
+        return ranking
 
     async def _rank(
         self,

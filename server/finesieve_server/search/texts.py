@@ -59,25 +59,23 @@ class TokenizerPool:
         """
         encoded: list[TokenIds] = []
         with call.times.measure("tokenize"):
-            while len(encoded) < len(texts):
-                most_chars = _SLICE_CHARS if until == math.inf else _LEAST_SHARE_CHARS
-                parts = self._share_out(texts[len(encoded) :], most_chars)
-                for ids in await asyncio.gather(*(self._run(tokenizer, part) for part in parts)):
+            most_chars = _SLICE_CHARS if until == math.inf else _LEAST_SHARE_CHARS
+            parts = slices(texts, min(self._share_chars(texts), most_chars))
+            # A slice for each idle thread: the tokenizer leaves Python's lock, so that a lone
+            # caller has every core.
+            while now := list(islice(parts, max(1, self._idle))):
+                for ids in await asyncio.gather(*(self._run(tokenizer, part) for part in now)):
                     encoded += ids
                 if time.monotonic() >= until:
                     break
         return encoded
 
-    def _share_out(self, texts: Sequence[str], most_chars: int) -> list[Sequence[str]]:
-        """Return the next texts, a slice for each idle thread, and at least one slice.
-
-        The tokenizer leaves Python's lock, so that a lone caller has every core.
-        """
-        threads = max(1, self._idle)
+    def _share_chars(self, texts: Sequence[str]) -> int:
+        """Return what each idle thread takes of the texts."""
         chars = [len(text) for text in texts]
         # With room for one text more than its part, a slice never leaves a rest behind.
-        share = max(_LEAST_SHARE_CHARS, sum(chars) // threads + max(chars))
-        return list(islice(slices(texts, min(share, most_chars)), threads))
+        share = sum(chars) // max(1, self._idle) + max(chars, default=0)
+        return max(_LEAST_SHARE_CHARS, share)
 
     async def _run(self, tokenizer: Tokenizer, texts: Sequence[str]) -> list[TokenIds]:
         loop = asyncio.get_running_loop()

@@ -464,8 +464,37 @@ def test_predictions_count_the_batch_that_runs_and_divide_by_the_devices() -> No
     waits = job(100)
     work.add(waits, now=1.0)
 
-    # Two batches of 11 s run, one a device, 10 of them left; then its own 12.625 on half a device.
-    assert work.finish_s(waits, now=1.0) == pytest.approx((10 + 10 + 1.25 * 10.1) / 2)
+    # Two batches of 11 s run, one a device, 10 of them left; then its own, which is not divided.
+    assert work.finish_s(waits, now=1.0) == pytest.approx((10 + 10) / 2 + 1.25 * 10.1)
+
+
+def test_a_job_of_many_items_is_predicted_to_take_all_devices() -> None:
+    work = WaitingWork({"a": Line()}, BatchLimits(1000, NEVER), devices=4)
+    waits = job(*[100] * 8)
+    work.add(waits, now=0.0)
+
+    assert work.finish_s(waits, now=0.0) == pytest.approx(1.25 * 8 * 10.1 / 4)
+
+
+def test_a_batch_that_runs_long_is_not_forgotten_for_shorter_ones() -> None:
+    work = WaitingWork({"a": Line()}, BatchLimits(1000, NEVER), devices=2)
+    for tokens, now in ((1000, 0.0), (10, 0.0), (10, 2.0)):
+        work.add(job(tokens), now)
+        work.take_batch(now)
+
+    assert work.work_s(4.0) == pytest.approx((101 - 4) / 2)
+
+
+def test_a_small_job_goes_before_a_large_one_that_many_devices_do_in_time() -> None:
+    work = WaitingWork({"a": Line()}, BatchLimits(1000, NEVER), devices=16)
+    large, small = job(*[100] * 64, deadline=100.0), job(1, deadline=100.0)
+    for each in (large, small):
+        work.add(each, now=0.0)
+
+    batch = work.take_batch(0.0)
+
+    assert batch is not None
+    assert small in {item.job for item in batch.items}
 
 
 @pytest.mark.parametrize("callers", [1, 16])
@@ -487,7 +516,7 @@ def test_a_call_that_is_alone_is_shared_by_the_devices() -> None:
     work = WaitingWork({"a": Line()}, BatchLimits(1000, NEVER), devices=2)
     work.add(job(*[10] * 8), now=0.0)
 
-    assert [len(lengths(work.take_batch(0.0))) for _ in range(2)] == [5, 3]
+    assert [len(lengths(work.take_batch(0.0))) for _ in range(2)] == [4, 4]
 
 
 def test_what_costs_less_than_a_batch_of_its_own_is_not_shared() -> None:

@@ -1,5 +1,7 @@
 """Who is let in while the work of others is still being prepared."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from finesieve_server.batching.cost import CostModel, Sample
@@ -57,10 +59,31 @@ def test_a_tenant_that_prepares_much_does_not_keep_another_out(queue: SharedQueu
 
 
 def test_work_is_let_in_only_with_time_to_spare(queue: SharedQueue) -> None:
-    before, need_s = job(500, within_s=9.0), 1.25 * 0.1 + 0.5
+    before, need_s = job(500, within_s=9.0), 1.25 * (0.1 + 0.5)
 
     with queue.room_for(before):
         with pytest.raises(Overloaded, match="late"), queue.room_for(job(100, within_s=need_s)):
             pass
         with queue.room_for(job(100, within_s=1.25 * need_s)):
             pass
+
+
+def test_what_others_prepare_is_shared_by_the_devices() -> None:
+    waiting = WaitingWork(COSTS, BatchLimits(max_tokens=1000, max_s=1.0), devices=8)
+    queue = SharedQueue(waiting, COSTS, Metrics(), clock=lambda: 100.0)
+
+    with ExitStack() as rooms:
+        for _ in range(8):
+            rooms.enter_context(queue.room_for(job(500, within_s=2.0)))
+
+
+def test_what_others_prepare_fills_the_queue() -> None:
+    limits = BatchLimits(max_tokens=1000, max_s=1.0, max_waiting_tokens=1000)
+    queue = SharedQueue(WaitingWork(COSTS, limits), COSTS, Metrics(), clock=lambda: 100.0)
+
+    with (
+        queue.room_for(job(400, within_s=9.0)),
+        pytest.raises(Overloaded, match="full"),
+        queue.room_for(job(400, within_s=9.0)),
+    ):
+        pass

@@ -297,3 +297,14 @@ async def test_a_partial_call_scores_the_best_of_the_first_stage_first(
     assert ranking.usage.pairs == len(scored)
     unscored = [each.index for each in ranking.results[len(scored) :]]
     assert unscored == sorted(unscored, reverse=True)
+
+
+async def test_a_partial_call_that_is_refused_says_nothing_of_how_long_answers_take(
+    reranker: Reranker,
+) -> None:
+    before_s = reranker._margin.of(10.0)
+
+    with pytest.raises(EmptyField):
+        await reranker.rank(" ", candidates(ANSWER), RerankOptions(partial=True), call())
+
+    assert reranker._margin.of(10.0) == before_s
