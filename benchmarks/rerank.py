@@ -31,7 +31,7 @@ SAMPLE = 4  # calls to warm up with and choose batch sizes by, and to compare sc
 SHORT_DOCUMENTS = 8
 ALONE_TURNS, ALONE_CALLS = 5, 10
 # Of what the engine did in the closed loop. At 1 a queue grows for as long as one looks.
-OFFERED = (0.3, 0.6, 0.8, 0.9)
+OFFERED = (0.4, 0.7, 0.9)
 OFFERED_QUICKLY = (0.4, 0.8)
 FEWEST_ARRIVALS = 20
 
