@@ -10,10 +10,12 @@ A rewrite takes the operators in order and puts each back, or others in its plac
             graph.keep(node)
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import onnx
+from google.protobuf.message import EncodeError
 from numpy.typing import ArrayLike, NDArray
 from onnx import NodeProto, helper, numpy_helper
 
@@ -114,7 +116,16 @@ def serialize(model: onnx.ModelProto) -> bytes:
     del model.graph.value_info[:]  # A rewrite makes them stale; onnxruntime infers them again.
     try:
         return bytes(model.SerializeToString(deterministic=True))
-    except (ValueError, onnx.checker.ValidationError) as error:
+    except (ValueError, EncodeError) as error:
         raise ExportError(
-            f"the model does not fit one file of 2 GB ({error}); try --precision int8 or fp16"
+            f"the model does not fit one file of 2 GB ({error}); try --precision int8, or a "
+            "smaller model"
         ) from None
+
+
+def weight_bytes(model: onnx.ModelProto) -> int:
+    """Return how large the model's constants are."""
+    return sum(
+        math.prod(each.dims) * helper.tensor_dtype_to_np_dtype(each.data_type).itemsize
+        for each in model.graph.initializer
+    )

@@ -12,6 +12,7 @@ import pytest
 from finesieve_export.convert import convert
 from finesieve_export.errors import ExportError
 from finesieve_export.fuse import fuse, fused_operators, remove_padding
+from finesieve_export.half import for_gpu
 from finesieve_export.invariance import measure, real_inputs
 from finesieve_server.runtime.artifact import Artifact, read_artifact
 from finesieve_server.runtime.device import NoDevice
@@ -43,6 +44,16 @@ def test_the_manifest_says_what_was_fused(fp16: Artifact) -> None:
     assert fused_operators(onnx.load(fp16.model_path)) == fused
     assert read_artifact(fp16.folder).manifest.fused == fused
     assert fp16.manifest.parity["device"] == "cpu"
+
+
+def test_a_model_that_is_too_large_to_be_halved_is_refused_with_its_size() -> None:
+    weights = onnx.TensorProto(
+        name="weights", data_type=onnx.TensorProto.FLOAT, dims=[250_002, 1024, 3]
+    )
+    model = onnx.ModelProto(graph=onnx.GraphProto(initializer=[weights]))
+
+    with pytest.raises(ExportError, match=r"3\.07 GB of weights in fp32; at most 2\.15 GB"):
+        for_gpu(model, packing=False)
 
 
 @pytest.mark.parametrize(
