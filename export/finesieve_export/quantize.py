@@ -44,7 +44,7 @@ def quantize(model: onnx.ModelProto) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
+class _Int8Rows:
     """An activation as int8 rows, one for each token."""
 
     levels: str  # uint8, (tokens, features)
@@ -55,7 +55,7 @@ class _Quantizer:
     def __init__(self, model: onnx.ModelProto, row_keys: Mapping[str, str]) -> None:
         self._graph = Graph(model, "int8")
         self._row_keys = row_keys
-        self._rows: dict[str, _Rows] = {}
+        self._rows: dict[str, _Int8Rows] = {}
         self._zero_points: dict[str, str] = {}
         self._products: set[str] = set()
 
@@ -71,7 +71,7 @@ class _Quantizer:
                     self._lookup(node, table)
                 case "Add" if node.output[0] in normalized or self._products & {*node.input}:
                     # As `Add`, onnxruntime would fuse it into SkipLayerNormalization or BiasGelu,
-                    # which on a CPU take 6 and 1.3 times as long as the two apart.
+                    # slower on a CPU than the two apart (docs/benchmarks, CPU kernels).
                     self._graph.add("Sum", *node.input, output=node.output[0])
                 case _:
                     self._graph.keep(node)
@@ -98,7 +98,7 @@ class _Quantizer:
         graph.add("Mul", product, rows.scales, output=output)
         self._products.add(output)
 
-    def _quantized(self, x: str) -> _Rows:
+    def _quantized(self, x: str) -> _Int8Rows:
         """Return x in int8; products that read the same x share the work."""
         if x not in self._rows:
             graph = self._graph
@@ -112,7 +112,7 @@ class _Quantizer:
             row_scales = graph.add("Reshape", scales, last)
             zero_points = self._zero_point_of_each(x, row_scales)
             levels = graph.add("QuantizeLinear", x, row_scales, zero_points, axis=0)
-            self._rows[x] = _Rows(levels, scales)
+            self._rows[x] = _Int8Rows(levels, scales)
         return self._rows[x]
 
     def _zero_point_of_each(self, rows: str, row_scales: str) -> str:
@@ -136,7 +136,7 @@ class _Quantizer:
             return
         product = f"{node.output[0]}/product"
         self._product(node.input[0], node.input[1], weight, product)
-        self._graph.add("Add", product, node.input[2], output=node.output[0])
+        self._graph.add("Sum", product, node.input[2], output=node.output[0])
 
     def _lookup(self, node: NodeProto, table: Floats) -> None:
         graph, name = self._graph, f"{node.input[0]}/table"
