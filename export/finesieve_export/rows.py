@@ -34,7 +34,7 @@ class _Rows:
 
     name: str  # (rows, features)
     features: int
-    origin: str  # an activation whose axes, but for the last, are the same
+    origin: int  # number of an activation whose axes, but for the last, are the same
 
 
 class _Carrier:
@@ -42,10 +42,11 @@ class _Carrier:
         self._graph = Graph(model, "rows")
         self._rows: dict[str, _Rows] = {}
         self._waiting: set[str] = set()  # activations that so far are there as rows only
-        self._shapes: dict[tuple[str, int], str] = {}
+        self._shapes: dict[tuple[int, int], str] = {}
         self._parts: dict[str, Sequence[str]] = {}  # of a computed shape
         self._reshaped: dict[str, str] = {}  # what a reshape read
-        self._earlier: dict[str, str] = {}  # of two origins that a residual joins
+        self._origins: list[str] = []  # by number, in the order in which they come
+        self._earlier: dict[int, int] = {}  # of two origins that a residual joins
         self._outputs = {each.name for each in model.graph.output}
 
     def run(self) -> None:
@@ -61,7 +62,7 @@ class _Carrier:
                 self._restore(name)
 
     def keys(self) -> dict[str, str]:
-        return {each.name: self._first(each.origin) for each in self._rows.values()}
+        return {each.name: self._origins[self._first(each.origin)] for each in self._rows.values()}
 
     def _is_product(self, node: NodeProto) -> bool:
         weight = self._graph.constant(node.input[1]) if node.op_type == "MatMul" else None
@@ -90,18 +91,20 @@ class _Carrier:
         if len(rows) == len(activations) and len({self._first(each.origin) for each in rows}) == 1:
             return rows
         if node.op_type == "Add" and node.output[0] in self._normalized:
-            # A residual: both have the same axes. If a graph did otherwise, it would not run.
+            # A residual: both have the same axes. Where a graph broadcasts one, (1, tokens, width),
+            # rows do so for a batch of one, and are as many as cannot be added for any other:
+            # parity, which runs batches of several, then fails, and no wrong score is ever served.
             return [self._flat(name, rows[0].features) for name in activations]
         return []
 
     def _apply(self, node: NodeProto, rows: Sequence[_Rows]) -> None:
         origins = {self._first(each.origin) for each in rows}
-        first = min(origins, key=list(self._rows).index)
+        first = min(origins)
         self._earlier.update((origin, first) for origin in origins - {first})
         inputs = [self._rows[name].name if name in self._rows else name for name in node.input]
         self._put(node, inputs, max(each.features for each in rows), first)
 
-    def _first(self, origin: str) -> str:
+    def _first(self, origin: int) -> int:
         while origin in self._earlier:
             origin = self._earlier[origin]
         return origin
@@ -129,7 +132,7 @@ class _Carrier:
             return False
         return all(value is None or bool(np.all(value)) for value in values)
 
-    def _put(self, node: NodeProto, inputs: Sequence[str], features: int, origin: str) -> None:
+    def _put(self, node: NodeProto, inputs: Sequence[str], features: int, origin: int) -> None:
         output = f"rows/{node.output[0]}"
         on_rows = helper.make_node(node.op_type, inputs, [output], name=output, domain=node.domain)
         on_rows.attribute.extend(node.attribute)
@@ -141,7 +144,8 @@ class _Carrier:
         if name not in self._rows:
             shape = self._graph.add_constant([-1, features], np.int64, f"flat_{features}")
             flat = self._graph.add("Reshape", self._reshaped.get(name, name), shape)
-            self._rows[name] = _Rows(flat, features, name)
+            self._rows[name] = _Rows(flat, features, len(self._origins))
+            self._origins.append(name)
         return self._rows[name]
 
     def _restore(self, name: str) -> None:
@@ -155,6 +159,6 @@ class _Carrier:
         key = (origin, rows.features)
         if key not in self._shapes:
             features = self._graph.add_constant([rows.features], np.int64, f"{rows.features}")
-            leading = self._graph.add("Shape", origin, end=-1)
+            leading = self._graph.add("Shape", self._origins[origin], end=-1)
             self._shapes[key] = self._graph.add("Concat", leading, features, axis=0)
         return self._shapes[key]

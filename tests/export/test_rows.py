@@ -49,8 +49,11 @@ def model_of(nodes: list[NodeProto], rank: int) -> onnx.ModelProto:
 
 def run(model: onnx.ModelProto) -> Floats:
     x = np.random.default_rng(1).normal(size=(3, 5, WIDTH)).astype(np.float32)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(["y"], {"x": x})[0])
+    return np.asarray(session_of(model).run(["y"], {"x": x})[0])
+
+
+def session_of(model: onnx.ModelProto) -> ort.InferenceSession:
+    return ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
 def layer() -> list[NodeProto]:
@@ -137,6 +140,30 @@ def test_rows_that_a_residual_joins_have_one_key() -> None:
 
     assert set(keys.values()) == {"x"}
     assert {"rows/query", "rows/out", "rows/y"} <= keys.keys()
+
+
+def test_a_residual_that_broadcasts_over_the_batch_is_right_for_one_and_fails_for_several() -> None:
+    learned = [
+        node("MatMul", "x weight", "product"),
+        node("Mul", "positions weights", "wide"),
+        node("MatMul", "wide weight", "places"),
+        node("Add", "product places", "sum"),
+        node("LayerNormalization", "sum bias", "y", axis=-1),
+    ]
+    model = model_of(learned, 3)
+    model.graph.input.append(
+        helper.make_tensor_value_info("weights", TensorProto.FLOAT, [1, 5, WIDTH])
+    )
+    feeds = {"x": np.ones((1, 5, WIDTH), np.float32), "weights": np.ones((1, 5, WIDTH), np.float32)}
+    several = {**feeds, "x": np.ones((3, 5, WIDTH), np.float32)}
+    before = session_of(model).run(["y"], feeds)
+
+    carry_rows(model)
+
+    assert {"rows/places", "rows/y"} <= {each.name for each in model.graph.node}
+    assert np.allclose(session_of(model).run(["y"], feeds), before, atol=1e-5)
+    with pytest.raises(Exception, match="broadcast"):
+        session_of(model).run(["y"], several)
 
 
 def test_rows_of_texts_are_not_taken_for_rows_of_tokens() -> None:
