@@ -13,7 +13,8 @@ PORT ?= 50051
 DATA_DIR ?= finesieve-data
 
 .PHONY: help setup setup-dev demo serve test check check-format check-lint check-types \
-	check-imports check-contract format proto bench bench-overload bench-gpu soak clean
+	check-imports check-contract format proto soak clean \
+	bench bench-overload bench-search bench-deadline bench-gpu
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -75,14 +76,23 @@ check-contract: setup-dev ## the contract: lint, nothing broken, generated code 
 soak: setup-dev ## the tests of many repetitions, in full (hours)
 	@$(BIN)/python -m pytest -m soak --soak
 
-bench: setup-dev ## reranking beside a bare loop, infinity-emb and sentence-transformers (ARGS=--help)
+# ------------------------------------------------------------------------------------- measuring
+# Each takes ARGS=--help. docs/benchmarks gets a report only with ARGS=--write.
+
+bench: setup-dev ## reranking beside a bare loop, infinity-emb and sentence-transformers
 	@$(BIN)/python -m benchmarks.rerank $(ARGS)
 
 bench-overload: setup-dev ## offer the server multiples of its peak, and a noisy tenant
-	@$(BIN)/python -m benchmarks.overload
+	@$(BIN)/python -m benchmarks.overload $(ARGS)
 
-bench-gpu: ## measure the server on a CUDA card (HOST_ONLY=1: what the host can feed, on any machine)
-	@$(BIN)/python -m benchmarks.gpu $(if $(HOST_ONLY),--host-only) --write
+bench-search: setup-dev ## Search beside Retrieve and Rerank in a chain
+	@$(BIN)/python -m benchmarks.search $(ARGS)
+
+bench-deadline: setup-dev ## what a deadline buys (ARGS=FOLDER in BEIR's layout)
+	@$(BIN)/python -m benchmarks.deadline $(ARGS)
+
+bench-gpu: $(if $(filter .venv/bin,$(BIN)),setup-dev) ## the server on a CUDA card; ARGS=--host-only: what the host can feed
+	@$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 # ------------------------------------------------------------------------------------- changing
 

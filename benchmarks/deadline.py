@@ -1,6 +1,6 @@
 """Measure what a deadline buys: nDCG@10 of searches that answer with what they have by then.
 
-    python -m benchmarks.deadline DATA [--deadlines-ms 15 20 ...] [--callers 1 8] [--queries 100]
+    make bench-deadline ARGS="DATA [--deadlines-ms 15 20 ...] [--callers 1 8] [--queries 200]"
 
 DATA is a folder in BEIR's layout; it is stored once and kept under --store. Every query is searched
 under every deadline with ON_DEADLINE_PARTIAL, in a shuffled order, so that a machine that changes
@@ -253,7 +253,7 @@ def _report(
         f"Search on {folder.name} with ON_DEADLINE_PARTIAL, {RETRIEVE_K} candidates, "
         f"{arguments.queries} sampled queries, nDCG@10; no answer in time counts 0. "
         f"The first stage alone: {bounds[0]:.4f}. All candidates scored: {bounds[1]:.4f}, "
-        f"in {full_s * 1e3:.0f} ms (median, one caller). Made by `python -m benchmarks.deadline`."
+        f"in {full_s * 1e3:.0f} ms (median, one caller). Made by `make bench-deadline`."
     )
     return "\n".join(
         [

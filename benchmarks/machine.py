@@ -2,7 +2,10 @@
 
 import os
 import platform
+import re
+import shlex
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,13 +16,14 @@ RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 
 def describe() -> list[tuple[str, str]]:
-    """Return (what, which) rows: processor, cores, versions and the commit."""
+    """Return (what, which) rows: processor, cores, versions, the commit and the command line."""
     return [
         ("processor", f"{_processor()}, {len(os.sched_getaffinity(0))} cores"),
         ("Python", platform.python_version()),
         ("onnxruntime", onnxruntime.__version__),  # of either distribution
         *((name, metadata.version(name)) for name in ("tokenizers", "grpcio")),
         ("commit", _commit()),
+        ("command", f"`{_command()}`"),
     ]
 
 
@@ -54,6 +58,12 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor()
+
+
+def _command() -> str:
+    """Return what was typed, of absolute paths the last part: the rest is this machine's."""
+    words = [re.sub(r"(?<![^=,])/[^,]*/(?=[^,/])", "", each) for each in sys.orig_argv[1:]]
+    return shlex.join(["python", *words])
 
 
 def _commit() -> str:

@@ -1,6 +1,6 @@
 """Offer the server more than it can do, and see what is left of what it does.
 
-    python -m benchmarks.overload [--factors 1 2 5 10] [--seconds 30] [--write]
+    make bench-overload ARGS="[--factors 1 2 5 10] [--seconds 30] [--write]"
 
 Rerank calls of 32 documents of the demo's corpus, no pair twice, arrive as an open loop; their
 deadline is five times what a call takes alone. First the peak is found. Then multiples of it are

@@ -1,6 +1,6 @@
 """Compare the server's reranking with the limit and with what people use today, side by side.
 
-    make bench ARGS="[--checkpoint FOLDER] [--data FOLDER] [--quick]"
+    make bench ARGS="[--checkpoint FOLDER] [--data FOLDER] [--quick] [--write]"
 
 The limit is a bare onnxruntime loop. infinity-emb and sentence-transformers run in environments of
 their own, made on the first run; they need the checkpoint that the served model was made of, as a
@@ -41,7 +41,7 @@ def main() -> None:
     workload = Workload(arguments.data, seed=1)
     bare = BareLoop(arguments.models, workload.calls(SAMPLE, arguments.documents))
     results = asyncio.run(_measure(workload, bare, arguments))
-    folder = FOLDER if arguments.quick else RESULTS
+    folder = RESULTS if arguments.write else FOLDER
     picture = dated_path("rerank.svg", folder)
     draw_throughput_against_latency(
         picture,
@@ -64,9 +64,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--calls", type=int, default=2, help="calls of each caller in a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each offered rate")
-    parser.add_argument(
-        "--quick", action="store_true", help="a rough look, written to .bench, not to docs"
-    )
+    parser.add_argument("--quick", action="store_true", help="a rough look")
+    parser.add_argument("--write", action="store_true", help="keep the report in docs/, not .bench")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.calls, arguments.rounds, arguments.seconds = 1, 2, 4.0

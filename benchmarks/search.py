@@ -1,6 +1,6 @@
 """Compare Search with the chain a client makes of it: Retrieve, then Rerank with the texts.
 
-    python -m benchmarks.search [--data FOLDER] [--queries 2] [--retrieve-k 100] [--rounds 24]
+    make bench-search ARGS="[--data FOLDER] [--queries 2] [--rounds 24] [--write]"
 
 Search reads the tokens that ingest kept; the chain sends the texts back, to be tokenized again.
 Both score the same pairs and take turns, other queries every round; no scores are kept. The ratio
@@ -215,7 +215,7 @@ def _report(
     lines = [f"| {what} | {value} |" for what, value in rows]
     title = f"# Search against Retrieve and Rerank, {datetime.now(UTC):%Y-%m-%d}"
     command = (
-        f"{arguments.rounds} interleaved rounds by `python -m benchmarks.search`; medians. The "
+        f"{arguments.rounds} interleaved rounds by `make bench-search`; medians. The "
         "same pairs with the same logits, to the bit; the chain tokenizes every passage again."
     )
     return "\n".join([title, "", command, "", "| | |", "|---|---|", *lines])
