@@ -1,1 +1,16 @@
-"""Measurements anyone can run again: ratios in one run, with the machine and the commit."""
+"""What speed and quality are measured with: each command answers one question.
+
+| command | question | report in docs/benchmarks |
+|---|---|---|
+| make bench | how fast is reranking, beside a bare loop and other engines? | rerank |
+| make bench-overload | what is left of it under more load than it can do? | overload |
+| make bench-search | what do kept tokens save? | search |
+| make bench-deadline | what quality does a deadline buy? | deadline |
+| make bench-gpu | how near a card's limit, and what can the host feed? | gpu, host-ceiling |
+| python -m benchmarks.quality | what does each stage find, what does int8 cost? | quality |
+| python -m benchmarks.retrieval | what does the graph find, how fast? | retrieval |
+| python -m benchmarks.kernels | what do a graph's operators cost on a CPU? | cpu-kernels |
+
+A report is named by its date and kept with --write alone; what retrieval and kernels print is
+kept by hand.
+"""
