@@ -24,9 +24,9 @@ import ir_measures
 from ir_measures import nDCG
 from rich.progress import track
 
-from benchmarks.deadline_picture import Bought, draw_quality_against_deadline
 from benchmarks.machine import cpu_seconds, dated_path, describe, write_report
 from benchmarks.open_loop import percentile
+from benchmarks.pictures import Bought, draw_quality_against_deadline
 from demo.server_process import ServerProcess
 from finesieve_client.async_client import AsyncClient
 from finesieve_client.beir import Folder, read_folder

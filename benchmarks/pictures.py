@@ -8,6 +8,9 @@ import matplotlib as mpl
 
 mpl.use("Agg")  # draws into files, without a screen
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from benchmarks.overload.multiples import Load
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,14 @@ class Point:
 
     pairs_per_s: float
     latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """A deadline, and nDCG@10 there."""
+
+    deadline_ms: float
+    ndcg: float
 
 
 def draw_throughput_against_latency(
@@ -37,6 +48,61 @@ def draw_throughput_against_latency(
     axes.set_yscale("log")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
+    _save(figure, path)
+
+
+def draw_quality_against_deadline(
+    path: Path, title: str, curves: Mapping[str, Sequence[Bought]], first_stage: float, full: float
+) -> None:
+    """Write one line for so many callers, between the first stage alone and all scored."""
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    for name, points in curves.items():
+        axes.plot(
+            [point.deadline_ms for point in points],
+            [point.ndcg for point in points],
+            marker="o",
+            label=name,
+        )
+    axes.axhline(first_stage, color="grey", linestyle=":", label="first stage alone")
+    axes.axhline(full, color="grey", linestyle="--", label="all candidates scored")
+    axes.set(title=title, xlabel="deadline of a search, ms", ylabel="nDCG@10", xscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    _save(figure, path)
+
+
+def draw_overload(path: Path, peak: float, deadline_s: float, loads: Sequence[Load]) -> None:
+    """Write goodput beside the latencies of what was admitted and what was refused."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    offered = [load.factor for load in loads]
+    left.plot(offered, [load.goodput / peak for load in loads], marker="o", label="goodput")
+    left.plot(
+        offered,
+        [min(1.0, load.factor) for load in loads],
+        color="grey",
+        linestyle="--",
+        label="ideal",
+    )
+    left.set(ylabel="answered inside the deadline / peak", ylim=(0, None))
+    for name, values in (
+        ("admitted, p50", [load.admitted_s[0] for load in loads]),
+        ("admitted, p99", [load.admitted_s[1] for load in loads]),
+        ("refused, p50", [load.refusal_s[0] for load in loads]),
+        ("refused, p99", [load.refusal_s[1] for load in loads]),
+    ):
+        right.plot(offered, [value * 1e3 for value in values], marker="o", label=name)
+    right.axhline(deadline_s * 1e3, color="grey", linestyle="--", label="deadline")
+    right.set(ylabel="ms from when the call was due", yscale="log")
+    for axes in (left, right):
+        axes.set(xlabel="offered load / peak", xscale="log", xticks=offered)
+        axes.set_xticks(offered, [f"{each:g}" for each in offered])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     # Without a date inside, the same figures make the same file.
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

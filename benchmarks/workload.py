@@ -69,6 +69,12 @@ def rerank_calls(
     return Workload(folder, seed).calls(count, documents)
 
 
+def rerank_messages(folder: Path | None, count: int, documents: int, seed: int) -> list[bytes]:
+    """Return the requests of such calls, as they travel."""
+    calls = rerank_calls(folder, count, documents, seed)
+    return [call.to_request().SerializeToString() for call in calls]
+
+
 def _read_demo() -> tuple[list[str], list[tuple[str, str]]]:
     passages = [(row.title, row.text) for row in read_corpus()]
     # A docstring's first sentence, without its answer, is about what somebody would ask.

@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from benchmarks.callers import WARM_UP_S, ask
+from benchmarks.gpu.callers import WARM_UP_S, ask
 from benchmarks.machine import cpu_seconds
 from benchmarks.workload import rerank_calls
 from demo.server_process import ServerProcess
@@ -30,7 +30,7 @@ from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.runtime.tokenizer import Framed, Tokenizer
 from finesieve_server.telemetry import Metrics
 
-BUNDLED = Path(__file__).parents[1] / "models" / "minilm-l6-cross-encoder"
+BUNDLED = Path(__file__).parents[2] / "models" / "minilm-l6-cross-encoder"
 QUERY_TOKENS = 12
 DOCUMENTS = 100
 PASSAGES = 2_000  # that the requests are cut from

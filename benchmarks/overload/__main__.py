@@ -17,17 +17,17 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.machine import dated_path, describe, write_report
-from benchmarks.multiples import RECOVERED_S, RELIEF, RELIEF_S, Load, offer
-from benchmarks.neighbours import NOISE, QUIET, Neighbours, compare
 from benchmarks.open_loop import Senders
-from benchmarks.overload_picture import draw_overload
-from benchmarks.peak import PATIENCE, Peak, find_peak, unloaded_s
-from benchmarks.workload import rerank_calls
+from benchmarks.overload.multiples import RECOVERED_S, RELIEF, RELIEF_S, Load, offer
+from benchmarks.overload.neighbours import NOISE, QUIET, Neighbours, compare
+from benchmarks.overload.peak import PATIENCE, Peak, find_peak, unloaded_s
+from benchmarks.pictures import draw_overload
+from benchmarks.workload import rerank_messages
 from demo.server_process import ServerProcess
 
 # Messages that a sender makes beforehand, and goes round: more than it sends in one load.
 MESSAGES = 4_000
-SERVER = (sys.executable, "-m", "benchmarks.tenant_server")
+SERVER = (sys.executable, "-m", "benchmarks.overload.tenant_server")
 COLUMNS = (
     "offered / peak",
     "calls/s",
@@ -60,7 +60,7 @@ def main() -> None:
         home = Path(folder)
         with ServerProcess(home / "data", home / "server.log", options, SERVER) as server:
             server.wait_until_serving()
-            messages = partial(rerank_messages, arguments.data, arguments.documents)
+            messages = partial(rerank_messages, arguments.data, MESSAGES, arguments.documents)
             with Senders(server.address, arguments.senders, messages) as senders:
                 seen = _measure(arguments, senders, server.pid)
     report = _report(arguments, seen)
@@ -73,7 +73,9 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.overload", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--data", type=Path, help="folder in BEIR's layout; else the demo's corpus")
     parser.add_argument("--documents", type=int, default=32, help="documents of a call")
     parser.add_argument("--factors", type=float, nargs="*", default=[1, 2, 5, 10])
@@ -86,14 +88,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--server-option", nargs="*", default=[], help="such as --threads=1")
     parser.add_argument("--write", action="store_true", help="keep table and picture in docs/")
     return parser.parse_args()
-
-
-def rerank_messages(data: Path | None, documents: int, sender: int) -> list[bytes]:
-    """Return the requests of one sender, as they travel."""
-    return [
-        call.to_request().SerializeToString()
-        for call in rerank_calls(data, MESSAGES, documents, seed=sender)
-    ]
 
 
 def _measure(arguments: argparse.Namespace, senders: Senders, server_pid: int) -> Seen:

@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import torch_gpu
-from benchmarks.callers import ask
-from benchmarks.host_ceiling import (
+from benchmarks.gpu import torch_speed
+from benchmarks.gpu.callers import ask
+from benchmarks.gpu.host_ceiling import (
     DOCUMENTS,
     Ceiling,
     make_instant_model,
@@ -39,7 +39,7 @@ from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.runtime.tokenizer import Framed, Tokenizer
 
 if TYPE_CHECKING:
-    from benchmarks.gpu_models import Subject
+    from benchmarks.gpu.models import Subject
 
 TOKENS = 128
 BATCH_ROWS = (32, 64, 128, 256, 512)
@@ -79,7 +79,9 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--host-only", action="store_true", help="only what the host can feed")
     parser.add_argument("--seconds", type=float, default=20, help="of each round of calls")
     parser.add_argument("--processes", type=int, default=6, help="that ask the server")
@@ -122,7 +124,7 @@ def _measure(subject: "Subject", arguments: argparse.Namespace) -> Measured:
         bare_two=bare_two,
         served=answered.calls_per_s * DOCUMENTS,
         torch=max(
-            torch_gpu.sentence_transformers_pairs_s(subject.checkpoint, pairs, rows)
+            torch_speed.sentence_transformers_pairs_s(subject.checkpoint, pairs, rows)
             for rows in (32, 128, 512)
         ),
         busy=statistics.mean(use) if use else float("nan"),
@@ -182,9 +184,9 @@ def _ceiling(place: Path, arguments: argparse.Namespace) -> tuple[Ceiling, dict[
 
 
 def _gpu_report(place: Path, arguments: argparse.Namespace) -> str:
-    from benchmarks.gpu_models import subjects  # torch and optimum take seconds
+    from benchmarks.gpu.models import subjects  # torch and optimum take seconds
 
-    product = torch_gpu.matrix_product_flops()
+    product = torch_speed.matrix_product_flops()
     host = _ceiling(place, arguments)
     yardstick = (
         f"Pairs of {TOKENS} tokens, fp16, by `make bench-gpu`. Yardstick: a dense fp16 matrix "

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.callers import dealt
+from benchmarks.gpu.callers import dealt
 
 
 def test_no_two_callers_ask_for_the_same() -> None:

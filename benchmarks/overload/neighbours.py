@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from benchmarks.multiples import WARM_S
 from benchmarks.open_loop import Arrival, Phase, Senders, Sent, due, poisson, share_in_time
+from benchmarks.overload.multiples import WARM_S
 
 QUIET = 9
 # Every tenant's share is a tenth of the peak; the noisy one wants ten times that.

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import torch_gpu
-from benchmarks.host_ceiling import BUNDLED
+from benchmarks.gpu import torch_speed
+from benchmarks.gpu.host_ceiling import BUNDLED
 from finesieve_export.convert import Request, convert
 from finesieve_export.parity import Tolerance
 from finesieve_server.runtime.artifact import read_artifact
@@ -52,7 +52,7 @@ def subjects(place: Path, device: Wanted) -> Iterator[Subject]:
         ("MiniLM-L6 (22.7 M weights)", "Bert", Size(384, 1536, 6), 12, 30_522),
         ("XLM-R-base's size (278 M weights)", "XLMRoberta", Size(768, 3072, 12), 12, 250_002),
     ):
-        checkpoint = torch_gpu.save_random_cross_encoder(
+        checkpoint = torch_speed.save_random_cross_encoder(
             place / architecture,
             architecture,
             BUNDLED / "tokenizer.json",

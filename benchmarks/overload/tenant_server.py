@@ -1,6 +1,6 @@
 """Run the real server with tenants that callers name themselves, as credentials will name them.
 
-python -m benchmarks.tenant_server [the server's own flags]
+python -m benchmarks.overload.tenant_server [the server's own flags]
 """
 
 import asyncio

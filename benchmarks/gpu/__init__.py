@@ -1,0 +1,1 @@
+"""The server on a CUDA card, and how many pairs its host can feed."""

@@ -1,0 +1,1 @@
+"""Goodput, refusals and fairness under more load than the server can do."""
