@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.machine import cpu_seconds
 from benchmarks.open_loop import Phase, poisson
@@ -21,7 +20,7 @@ class Load:
     latencies_s: list[float]
     cpu_share: float  # the engine's, of all cores
     client_cpu_share: float
-    failed: int = 0  # calls that got no answer
+    failures: Sequence[str] = ()  # why, of each call that got no answer
 
     @property
     def pairs_per_s(self) -> float:
@@ -60,14 +59,18 @@ async def open_loop(peer: Peer, calls: Sequence[RerankCall], rate: float, seed: 
     """Send `rate` calls a second, at random, whatever became of those before (Poisson).
 
     A latency counts from when the call was meant to be sent, so that a client that falls behind
-    cannot hide it. Calls without an answer are counted, and have no latency.
+    cannot hide it. Calls without an answer have no latency; why is kept.
     """
     arrivals = poisson([Phase(rate, len(calls) / rate)], seed)
     latencies_s: list[float] = []
+    failures: list[str] = []
 
     async def send(call: RerankCall, due: float) -> None:
-        with suppress(Unavailable):
+        try:
             await peer.rerank(call)
+        except Unavailable as failure:
+            failures.append(str(failure))
+        else:
             latencies_s.append(time.perf_counter() - due)
 
     async def arrive() -> None:
@@ -78,7 +81,8 @@ async def open_loop(peer: Peer, calls: Sequence[RerankCall], rate: float, seed: 
                 await asyncio.sleep(due - time.perf_counter())
                 tasks.create_task(send(call, due))
 
-    return await _measured(peer, calls, latencies_s, arrive)
+    load = await _measured(peer, calls, latencies_s, arrive)
+    return replace(load, failures=failures)
 
 
 async def _measured(
@@ -96,7 +100,6 @@ async def _measured(
         latencies_s=latencies_s,
         cpu_share=(_cpu_seconds(peer) - engine_s) / seconds / THREADS,
         client_cpu_share=(time.process_time() - client_s) / seconds / THREADS,
-        failed=len(calls) - len(latencies_s),
     )
 
 

@@ -1,6 +1,7 @@
 """Write down what one run of the rerank benchmark measured: figures asked for, tables, machine."""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -172,9 +173,13 @@ def _open_rows(results: Results) -> Iterator[Sequence[str]]:
                     f"{1e3 * percentile(point.load.latencies_s, share):.0f} ms"
                     for share in (0.5, 0.95, 0.99)
                 ),
-                str(point.load.failed),
+                _counted(point.load.failures),
                 f"{point.load.client_cpu_share:.1%}",
             )
+
+
+def _counted(failures: Sequence[str]) -> str:
+    return "; ".join(f"{count}: {why}" for why, count in Counter(failures).items()) or "0"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
