@@ -79,7 +79,7 @@ def _read_demo() -> tuple[list[str], list[tuple[str, str]]]:
     passages = [(row.title, row.text) for row in read_corpus()]
     # A docstring's first sentence, without its answer, is about what somebody would ask.
     queries = [text.split(".")[0][:100] for _, text in passages if len(text) > 200]
-    return queries, passages
+    return [each for each in queries if each.strip()], passages  # one begins with a full stop
 
 
 def _read_folder(folder: Path) -> tuple[list[str], list[tuple[str, str]]]:
