@@ -95,15 +95,19 @@ async def test_a_damaged_store_answers_data_loss_and_the_others_serve(
 
 async def test_a_stopping_server_answers_who_is_inside(start_server: StartServer) -> None:
     server = start_server()
-    request = rerank("query", *["many words in a row " * 50] * 20)
+    # No pair twice, or it would be scored once and the calls be over before they are seen.
+    requests = [
+        rerank("query", *(f"{caller} {at} " + "many words in a row " * 50 for at in range(40)))
+        for caller in range(4)
+    ]
     async with Wire(server.address) as wire:
-        inside = [asyncio.create_task(wire.call(RERANK, request)) for _ in range(3)]
+        inside = [asyncio.create_task(wire.call(RERANK, request)) for request in requests[:3]]
         async with asyncio.timeout(60):
             while not await in_flight(server):  # noqa: ASYNC110 - another process counts them
                 await asyncio.sleep(0)
         stopped = asyncio.create_task(asyncio.to_thread(server.stop))
         outcomes = await asyncio.gather(*inside)
-        late = await wire.call(RERANK, request)
+        late = await wire.call(RERANK, requests[3])
 
     assert all(outcome.ok for outcome in outcomes), outcomes
     assert late.code is grpc.StatusCode.UNAVAILABLE
