@@ -23,7 +23,7 @@ PAIRS = [tokens for call in LENGTHS for tokens in call]
 ALONE_S = 0.113
 PATIENCE_S = 5 * ALONE_S
 # The highest rate at which the planner answers 99.9% in time, to a quarter of a call a second.
-PEAK = 3.0
+PEAK = 2.75
 FACTORS = (1, 2, 5, 10)
 # The simpler arms get the parameters that are best for this load.
 ARMS: Mapping[str, Callable[[], Arm]] = {

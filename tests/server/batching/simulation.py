@@ -21,7 +21,7 @@ _ROW_S = {16: 0.53e-3, 80: 2.7e-3, 128: 4.4e-3, 256: 9.3e-3}
 LIMITS = BatchLimits(max_tokens=512, max_s=0.25)
 _NOISE = 0.05
 # The share of a call's time that has to be to spare when it is let in, as in `shared_queue.py`.
-_RESERVE = 0.1
+_RESERVE = 0.2
 
 
 @dataclass(slots=True, eq=False)
