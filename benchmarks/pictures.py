@@ -8,7 +8,9 @@ import matplotlib as mpl
 
 mpl.use("Agg")  # draws into files, without a screen
 from matplotlib import pyplot as plt
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from benchmarks.overload.multiples import Load
 
@@ -46,8 +48,9 @@ def draw_throughput_against_latency(
         title=title, xlabel="pairs/s offered (open loop)", ylabel="p95 latency, ms", xlim=(0, None)
     )
     axes.set_yscale("log")
+    _write_out(axes.yaxis)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="upper right")
     _save(figure, path)
 
 
@@ -66,6 +69,7 @@ def draw_quality_against_deadline(
     axes.axhline(first_stage, color="grey", linestyle=":", label="first stage alone")
     axes.axhline(full, color="grey", linestyle="--", label="all candidates scored")
     axes.set(title=title, xlabel="deadline of a search, ms", ylabel="nDCG@10", xscale="log")
+    _write_out(axes.xaxis)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     _save(figure, path)
@@ -100,6 +104,13 @@ def draw_overload(path: Path, peak: float, deadline_s: float, loads: Sequence[Lo
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     _save(figure, path)
+
+
+def _write_out(axis: Axis) -> None:
+    """Label a logarithmic axis with plain numbers: 1, 2, 5, 10, 20 and so on."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(LogLocator(subs=()))
 
 
 def _save(figure: Figure, path: Path) -> None:
