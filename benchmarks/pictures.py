@@ -8,6 +8,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")  # draws into files, without a screen
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
@@ -37,12 +38,7 @@ def draw_throughput_against_latency(
     """Write one line an engine, and the bare loop's throughput as the wall that none passes."""
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     for name, points in curves.items():
-        axes.plot(
-            [point.pairs_per_s for point in points],
-            [point.latency_ms for point in points],
-            marker="o",
-            label=name,
-        )
+        _draw_line(axes, name, [(point.pairs_per_s, point.latency_ms) for point in points])
     axes.axvline(limit, color="grey", linestyle="--", label="bare onnxruntime loop")
     axes.set(
         title=title, xlabel="pairs/s offered (open loop)", ylabel="p95 latency, ms", xlim=(0, None)
@@ -60,12 +56,7 @@ def draw_quality_against_deadline(
     """Write one line for so many callers, between the first stage alone and all scored."""
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     for name, points in curves.items():
-        axes.plot(
-            [point.deadline_ms for point in points],
-            [point.ndcg for point in points],
-            marker="o",
-            label=name,
-        )
+        _draw_line(axes, name, [(point.deadline_ms, point.ndcg) for point in points])
     axes.axhline(first_stage, color="grey", linestyle=":", label="first stage alone")
     axes.axhline(full, color="grey", linestyle="--", label="all candidates scored")
     axes.set(title=title, xlabel="deadline of a search, ms", ylabel="nDCG@10", xscale="log")
@@ -104,6 +95,10 @@ def draw_overload(path: Path, peak: float, deadline_s: float, loads: Sequence[Lo
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     _save(figure, path)
+
+
+def _draw_line(axes: Axes, name: str, points: Sequence[tuple[float, float]]) -> None:
+    axes.plot(*zip(*points, strict=True), marker="o", label=name)
 
 
 def _write_out(axis: Axis) -> None:

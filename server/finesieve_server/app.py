@@ -22,7 +22,7 @@ from finesieve_server.index.catalog import Catalog
 from finesieve_server.rpc.serving import Parts, Serving, Tls
 from finesieve_server.rpc.visit import TenantOf, one_tenant
 from finesieve_server.runtime.artifact import BadArtifact
-from finesieve_server.runtime.device import Device, NoDevice
+from finesieve_server.runtime.device import CPU, Device, NoDevice
 from finesieve_server.runtime.encoder import BiEncoder, CrossEncoder
 from finesieve_server.runtime.loading import Loaded, load
 from finesieve_server.search.collections import Collections
@@ -63,9 +63,9 @@ async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None
     loaded = load_models(settings)
     encoders = loaded.models[0]
     async with AsyncExitStack() as open_parts:
-        catalog = await Catalog.open(settings.data_dir, threads=settings.threads or _cores())
+        catalog = await Catalog.open(settings.data_dir, threads=_threads(settings))
         open_parts.push_async_callback(catalog.close)
-        tokenizers = TokenizerPool(settings.threads or _cores())
+        tokenizers = TokenizerPool(_threads(settings))
         open_parts.callback(tokenizers.close)
         batcher = Batcher(
             _batch_devices(settings, loaded),
@@ -90,7 +90,7 @@ async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None
             metrics_port=metrics_port,
             models=[encoder.name for encoder in encoders],
             devices=[f"{device.kind}:{device.index}" for device in loaded.devices],
-            threads=settings.threads or _cores(),
+            threads=_threads(settings),
             data_dir=str(settings.data_dir),
         )
         async with TokenKeeper(catalog, models, tokenizers).in_background():
@@ -207,18 +207,16 @@ def _batch_devices(settings: Settings, loaded: Loaded) -> list[dict[str, BiEncod
     devices = [{encoder.name: encoder for encoder in each} for each in loaded.models]
     if loaded.devices[0].is_cuda:
         return devices
-    threads = settings.threads or _cores()
+    threads = _threads(settings)
     if settings.batch_threads > threads:
         raise CannotStart(
             f"batch_threads: is {settings.batch_threads}; there are {threads} threads"
         )
-    others = range(threads // settings.batch_threads - 1)
+    [models] = devices
     if settings.batch_threads == 1:
-        return [*devices, *(devices[0] for _ in others)]
-    return [
-        *devices,
-        *({name: each.on(loaded.devices[0]) for name, each in devices[0].items()} for _ in others),
-    ]
+        return [models] * threads
+    others = range(threads // settings.batch_threads - 1)
+    return [models, *({name: each.on(CPU) for name, each in models.items()} for _ in others)]
 
 
 def _batch_limits(settings: Settings, device: Device) -> BatchLimits:
@@ -280,6 +278,10 @@ def _stop_on_signals() -> asyncio.Event:
 
     threading.excepthook = end_on_dead_thread
     return stop
+
+
+def _threads(settings: Settings) -> int:
+    return settings.threads or _cores()
 
 
 def _cores() -> int:

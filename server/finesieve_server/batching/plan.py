@@ -79,7 +79,7 @@ class WaitingWork:
 
     def work_s(self, now: float) -> float:
         """Seconds until all that waits is predicted to be done."""
-        return self._done_s(sum(line.work_s for line in self._lines.values()), now)
+        return self._done_s(self._waiting_s, now)
 
     def finish_s(self, job: Job, now: float, before_s: float = 0.0) -> float:
         """Seconds until this job, which waits, is predicted to be done: its line up to it, so much
@@ -209,6 +209,10 @@ class WaitingWork:
     def _done_s(self, work_s: float, now: float) -> float:
         return (self._running_s(now) + _MARGIN * work_s) / self.devices
 
+    @property
+    def _waiting_s(self) -> float:
+        return sum(line.work_s for line in self._lines.values())
+
     def _running_s(self, now: float) -> float:
         return sum(max(0.0, until - now) for until in self._running_until)
 
@@ -219,8 +223,7 @@ class WaitingWork:
         """
         if self.devices == 1:
             return float("inf")
-        work_s = sum(line.work_s for line in self._lines.values())
-        return max((self._running_s(now) + work_s) / self.devices, cost.fixed_s)
+        return max((self._running_s(now) + self._waiting_s) / self.devices, cost.fixed_s)
 
     def _twins(self, items: Sequence[Item]) -> list[Item]:
         alike = (self._by_key[item.key] for item in items if item.key is not None)
