@@ -25,8 +25,7 @@ MAX_GROWTH_BYTES = 8 * MIB
 class Callers:
     """Callers who call again as soon as they are answered; some cancel, some ask nonsense.
 
-    They cancel at any moment of a call's life. Where a call is cancelled before its message was
-    read, grpcio loses 80 bytes (grpc/grpc#43360), so a test that did only that would fail.
+    They cancel at any moment of a call's life.
     """
 
     def __init__(self, wire: Wire) -> None:

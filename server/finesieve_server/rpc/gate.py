@@ -109,7 +109,8 @@ class Gate(grpc.GenericRpcHandler):
                 visit.deadline = visit.arrived + self._default_deadline_s
 
             async def work() -> bytes:
-                message = await within(self._message_s, context.read, "no whole message came")
+                reading = partial(_read, context)
+                message = await within(self._message_s, reading, "no whole message came")
                 request = _decoded(request_type, message, visit)
                 call = visit.call()
                 visit.times = call.times
@@ -205,8 +206,15 @@ class Gate(grpc.GenericRpcHandler):
     async def _next_message(self, context: Context) -> Any:
         if self._admission.phase is Phase.DRAINING:
             raise Unavailable("the server is draining")
-        coming = partial(within, self._pause_s, context.read, "no request came")
+        coming = partial(within, self._pause_s, partial(_read, context), "no request came")
         return await unless_cut_short(coming, self._readers)
+
+
+async def _read(context: Context) -> Any:
+    """Return the next message's bytes, or EOF."""
+    # Where a read is cancelled, grpcio 1.85 never frees what it made for it, 80 bytes
+    # (grpc/grpc#43360). Shielded, it ends by itself, with its call.
+    return await asyncio.shield(context.read())
 
 
 def _decoded(request_type: type[Message], message: Any, visit: Visit) -> Message:
