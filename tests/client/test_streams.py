@@ -35,6 +35,26 @@ async def test_every_batch_has_its_answer_in_order() -> None:
     assert async_answers == answers
 
 
+async def test_a_stream_that_replaces_documents_says_so_with_each_batch() -> None:
+    def replacing(
+        requests: Iterator[StreamUpsertPassagesRequest], _: grpc.ServicerContext
+    ) -> Iterator[StreamUpsertPassagesResponse]:
+        for request in requests:
+            yield StreamUpsertPassagesResponse(removed=int(request.replace_documents))
+
+    with ScriptedServer({"StreamUpsertPassages": replacing}) as server:
+        with Client(server.target) as client:
+            plain = list(client.stream_upsert_passages("docs", BATCHES))
+            answers = list(client.stream_upsert_passages("docs", BATCHES, replace_documents=True))
+        async with AsyncClient(server.target) as async_client:
+            stream = async_client.stream_upsert_passages("docs", BATCHES, replace_documents=True)
+            async_answers = [answer async for answer in stream]
+
+    assert [answer.removed for answer in plain] == [0, 0, 0]
+    assert [answer.removed for answer in answers] == [1, 1, 1]
+    assert async_answers == answers
+
+
 async def test_a_batch_is_sent_before_the_one_before_it_is_answered() -> None:
     def pairwise(
         requests: Iterator[StreamUpsertPassagesRequest], _: grpc.ServicerContext

@@ -112,14 +112,17 @@ class Client:
         collection: str,
         batches: Iterable[Iterable[Passage]],
         *,
+        replace_documents: bool = False,
         timeout_s: float | None = None,
     ) -> Iterator[StreamUpsertPassagesResponse]:
         """Send batches while earlier ones are worked on; yields the answer of each, in order.
 
         Each batch is stored whole or, where its answer has a failure, not at all. Nothing is sent
-        before the first answer is asked for.
+        before the first answer is asked for. `replace_documents`: each batch also removes what
+        else its documents hold; a document that spans batches must not be loaded so.
         """
-        source = Source(corpus.stream_upsert_message(collection), batches)
+        message = corpus.stream_upsert_message(collection, replace_documents=replace_documents)
+        source = Source(message, batches)
         return self._stream(contract.STREAM_UPSERT_PASSAGES, source, timeout_s)
 
     def stream_rerank(

@@ -26,7 +26,7 @@ from finesieve.v1 import passages_pb2 as finesieve_dot_v1_dot_passages__pb2
 from finesieve.v1 import results_pb2 as finesieve_dot_v1_dot_results__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66inesieve/v1/retrieval.proto\x12\x0c\x66inesieve.v1\x1a\x1b\x66inesieve/v1/passages.proto\x1a\x1a\x66inesieve/v1/results.proto\"\xbd\x01\n\x17\x43reateCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0f\x65mbedding_model\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12(\n\x08\x64istance\x18\x04 \x01(\x0e\x32\x16.finesieve.v1.Distance\x12\'\n\x04hnsw\x18\x05 \x01(\x0b\x32\x19.finesieve.v1.HnswOptions\x12\x15\n\rcaller_embeds\x18\x06 \x01(\x08\"H\n\x18\x43reateCollectionResponse\x12,\n\ncollection\x18\x01 \x01(\x0b\x32\x18.finesieve.v1.Collection\"$\n\x14GetCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"E\n\x15GetCollectionResponse\x12,\n\ncollection\x18\x01 \x01(\x0b\x32\x18.finesieve.v1.Collection\"?\n\x16ListCollectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"a\n\x17ListCollectionsResponse\x12-\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x18.finesieve.v1.Collection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x44\x65leteCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteCollectionResponse\"T\n\x15UpsertPassagesRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\'\n\x08passages\x18\x02 \x03(\x0b\x32\x15.finesieve.v1.Passage\";\n\x16UpsertPassagesResponse\x12\x10\n\x08inserted\x18\x01 \x01(\r\x12\x0f\n\x07updated\x18\x02 \x01(\r\"Z\n\x1bStreamUpsertPassagesRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\'\n\x08passages\x18\x02 \x03(\x0b\x32\x15.finesieve.v1.Passage\"x\n\x1cStreamUpsertPassagesResponse\x12\r\n\x05\x62\x61tch\x18\x01 \x01(\x04\x12\x10\n\x08inserted\x18\x02 \x01(\r\x12\x0f\n\x07updated\x18\x03 \x01(\r\x12&\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x15.finesieve.v1.Failure\"^\n\x15\x44\x65letePassagesRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12$\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x14.finesieve.v1.Filter\")\n\x16\x44\x65letePassagesResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x04\"^\n\x12GetPassagesRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\'\n\x04view\x18\x03 \x01(\x0e\x32\x19.finesieve.v1.PassageView\"S\n\x13GetPassagesResponse\x12\'\n\x08passages\x18\x01 \x03(\x0b\x32\x15.finesieve.v1.Passage\x12\x13\n\x0bmissing_ids\x18\x02 \x03(\t\"\x9f\x01\n\x13ListPassagesRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x14.finesieve.v1.Filter\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\'\n\x04view\x18\x05 \x01(\x0e\x32\x19.finesieve.v1.PassageView\"X\n\x14ListPassagesResponse\x12\'\n\x08passages\x18\x01 \x03(\x0b\x32\x15.finesieve.v1.Passage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xfb\x01\n\x0fRetrieveRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12,\n\tembedding\x18\x03 \x01(\x0b\x32\x17.finesieve.v1.EmbeddingH\x00\x12\r\n\x05top_k\x18\x04 \x01(\r\x12$\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.finesieve.v1.Filter\x12/\n\x07options\x18\x06 \x01(\x0b\x32\x1e.finesieve.v1.RetrievalOptions\x12\'\n\x04view\x18\x07 \x01(\x0e\x32\x19.finesieve.v1.PassageViewB\x07\n\x05query\"`\n\x10RetrieveResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.finesieve.v1.Hit\x12+\n\x07timings\x18\x02 \x01(\x0b\x32\x1a.finesieve.v1.StageTimings\"W\n\x0eRetrievalQuery\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12,\n\tembedding\x18\x02 \x01(\x0b\x32\x17.finesieve.v1.EmbeddingH\x00\x42\x07\n\x05query\"\xe8\x01\n\x14\x42\x61tchRetrieveRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12-\n\x07queries\x18\x02 \x03(\x0b\x32\x1c.finesieve.v1.RetrievalQuery\x12\r\n\x05top_k\x18\x03 \x01(\r\x12$\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x14.finesieve.v1.Filter\x12/\n\x07options\x18\x05 \x01(\x0b\x32\x1e.finesieve.v1.RetrievalOptions\x12\'\n\x04view\x18\x06 \x01(\x0e\x32\x19.finesieve.v1.PassageView\"*\n\x07HitList\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.finesieve.v1.Hit\"l\n\x15\x42\x61tchRetrieveResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.finesieve.v1.HitList\x12+\n\x07timings\x18\x02 \x01(\x0b\x32\x1a.finesieve.v1.StageTimings2\x8f\x08\n\x10RetrievalService\x12\x61\n\x10\x43reateCollection\x12%.finesieve.v1.CreateCollectionRequest\x1a&.finesieve.v1.CreateCollectionResponse\x12X\n\rGetCollection\x12\".finesieve.v1.GetCollectionRequest\x1a#.finesieve.v1.GetCollectionResponse\x12^\n\x0fListCollections\x12$.finesieve.v1.ListCollectionsRequest\x1a%.finesieve.v1.ListCollectionsResponse\x12\x61\n\x10\x44\x65leteCollection\x12%.finesieve.v1.DeleteCollectionRequest\x1a&.finesieve.v1.DeleteCollectionResponse\x12[\n\x0eUpsertPassages\x12#.finesieve.v1.UpsertPassagesRequest\x1a$.finesieve.v1.UpsertPassagesResponse\x12q\n\x14StreamUpsertPassages\x12).finesieve.v1.StreamUpsertPassagesRequest\x1a*.finesieve.v1.StreamUpsertPassagesResponse(\x01\x30\x01\x12[\n\x0e\x44\x65letePassages\x12#.finesieve.v1.DeletePassagesRequest\x1a$.finesieve.v1.DeletePassagesResponse\x12R\n\x0bGetPassages\x12 .finesieve.v1.GetPassagesRequest\x1a!.finesieve.v1.GetPassagesResponse\x12U\n\x0cListPassages\x12!.finesieve.v1.ListPassagesRequest\x1a\".finesieve.v1.ListPassagesResponse\x12I\n\x08Retrieve\x12\x1d.finesieve.v1.RetrieveRequest\x1a\x1e.finesieve.v1.RetrieveResponse\x12X\n\rBatchRetrieve\x12\".finesieve.v1.BatchRetrieveRequest\x1a#.finesieve.v1.BatchRetrieveResponseBh\n\x10\x64\x65v.finesieve.v1B\x0eRetrievalProtoP\x01ZBgithub.com/finesieve/finesieve/clients/go/finesieve/v1;finesievev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66inesieve/v1/retrieval.proto\x12\x0c\x66inesieve.v1\x1a\x1b\x66inesieve/v1/passages.proto\x1a\x1a\x66inesieve/v1/results.proto\"\xbd\x01\n\x17\x43reateCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0f\x65mbedding_model\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12(\n\x08\x64istance\x18\x04 \x01(\x0e\x32\x16.finesieve.v1.Distance\x12\'\n\x04hnsw\x18\x05 \x01(\x0b\x32\x19.finesieve.v1.HnswOptions\x12\x15\n\rcaller_embeds\x18\x06 \x01(\x08\"H\n\x18\x43reateCollectionResponse\x12,\n\ncollection\x18\x01 \x01(\x0b\x32\x18.finesieve.v1.Collection\"$\n\x14GetCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"E\n\x15GetCollectionResponse\x12,\n\ncollection\x18\x01 \x01(\x0b\x32\x18.finesieve.v1.Collection\"?\n\x16ListCollectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"a\n\x17ListCollectionsResponse\x12-\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x18.finesieve.v1.Collection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x44\x65leteCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteCollectionResponse\"o\n\x15UpsertPassagesRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\'\n\x08passages\x18\x02 \x03(\x0b\x32\x15.finesieve.v1.Passage\x12\x19\n\x11replace_documents\x18\x03 \x01(\x08\"L\n\x16UpsertPassagesResponse\x12\x10\n\x08inserted\x18\x01 \x01(\r\x12\x0f\n\x07updated\x18\x02 \x01(\r\x12\x0f\n\x07removed\x18\x03 \x01(\x04\"u\n\x1bStreamUpsertPassagesRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\'\n\x08passages\x18\x02 \x03(\x0b\x32\x15.finesieve.v1.Passage\x12\x19\n\x11replace_documents\x18\x03 \x01(\x08\"\x89\x01\n\x1cStreamUpsertPassagesResponse\x12\r\n\x05\x62\x61tch\x18\x01 \x01(\x04\x12\x10\n\x08inserted\x18\x02 \x01(\r\x12\x0f\n\x07updated\x18\x03 \x01(\r\x12&\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x15.finesieve.v1.Failure\x12\x0f\n\x07removed\x18\x05 \x01(\x04\"^\n\x15\x44\x65letePassagesRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12$\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x14.finesieve.v1.Filter\")\n\x16\x44\x65letePassagesResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x04\"^\n\x12GetPassagesRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\'\n\x04view\x18\x03 \x01(\x0e\x32\x19.finesieve.v1.PassageView\"S\n\x13GetPassagesResponse\x12\'\n\x08passages\x18\x01 \x03(\x0b\x32\x15.finesieve.v1.Passage\x12\x13\n\x0bmissing_ids\x18\x02 \x03(\t\"\x9f\x01\n\x13ListPassagesRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x14.finesieve.v1.Filter\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\'\n\x04view\x18\x05 \x01(\x0e\x32\x19.finesieve.v1.PassageView\"X\n\x14ListPassagesResponse\x12\'\n\x08passages\x18\x01 \x03(\x0b\x32\x15.finesieve.v1.Passage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xfb\x01\n\x0fRetrieveRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12,\n\tembedding\x18\x03 \x01(\x0b\x32\x17.finesieve.v1.EmbeddingH\x00\x12\r\n\x05top_k\x18\x04 \x01(\r\x12$\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.finesieve.v1.Filter\x12/\n\x07options\x18\x06 \x01(\x0b\x32\x1e.finesieve.v1.RetrievalOptions\x12\'\n\x04view\x18\x07 \x01(\x0e\x32\x19.finesieve.v1.PassageViewB\x07\n\x05query\"`\n\x10RetrieveResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.finesieve.v1.Hit\x12+\n\x07timings\x18\x02 \x01(\x0b\x32\x1a.finesieve.v1.StageTimings\"W\n\x0eRetrievalQuery\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12,\n\tembedding\x18\x02 \x01(\x0b\x32\x17.finesieve.v1.EmbeddingH\x00\x42\x07\n\x05query\"\xe8\x01\n\x14\x42\x61tchRetrieveRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12-\n\x07queries\x18\x02 \x03(\x0b\x32\x1c.finesieve.v1.RetrievalQuery\x12\r\n\x05top_k\x18\x03 \x01(\r\x12$\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x14.finesieve.v1.Filter\x12/\n\x07options\x18\x05 \x01(\x0b\x32\x1e.finesieve.v1.RetrievalOptions\x12\'\n\x04view\x18\x06 \x01(\x0e\x32\x19.finesieve.v1.PassageView\"*\n\x07HitList\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.finesieve.v1.Hit\"l\n\x15\x42\x61tchRetrieveResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.finesieve.v1.HitList\x12+\n\x07timings\x18\x02 \x01(\x0b\x32\x1a.finesieve.v1.StageTimings2\x8f\x08\n\x10RetrievalService\x12\x61\n\x10\x43reateCollection\x12%.finesieve.v1.CreateCollectionRequest\x1a&.finesieve.v1.CreateCollectionResponse\x12X\n\rGetCollection\x12\".finesieve.v1.GetCollectionRequest\x1a#.finesieve.v1.GetCollectionResponse\x12^\n\x0fListCollections\x12$.finesieve.v1.ListCollectionsRequest\x1a%.finesieve.v1.ListCollectionsResponse\x12\x61\n\x10\x44\x65leteCollection\x12%.finesieve.v1.DeleteCollectionRequest\x1a&.finesieve.v1.DeleteCollectionResponse\x12[\n\x0eUpsertPassages\x12#.finesieve.v1.UpsertPassagesRequest\x1a$.finesieve.v1.UpsertPassagesResponse\x12q\n\x14StreamUpsertPassages\x12).finesieve.v1.StreamUpsertPassagesRequest\x1a*.finesieve.v1.StreamUpsertPassagesResponse(\x01\x30\x01\x12[\n\x0e\x44\x65letePassages\x12#.finesieve.v1.DeletePassagesRequest\x1a$.finesieve.v1.DeletePassagesResponse\x12R\n\x0bGetPassages\x12 .finesieve.v1.GetPassagesRequest\x1a!.finesieve.v1.GetPassagesResponse\x12U\n\x0cListPassages\x12!.finesieve.v1.ListPassagesRequest\x1a\".finesieve.v1.ListPassagesResponse\x12I\n\x08Retrieve\x12\x1d.finesieve.v1.RetrieveRequest\x1a\x1e.finesieve.v1.RetrieveResponse\x12X\n\rBatchRetrieve\x12\".finesieve.v1.BatchRetrieveRequest\x1a#.finesieve.v1.BatchRetrieveResponseBh\n\x10\x64\x65v.finesieve.v1B\x0eRetrievalProtoP\x01ZBgithub.com/finesieve/finesieve/clients/go/finesieve/v1;finesievev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,37 +51,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETECOLLECTIONRESPONSE']._serialized_start=683
   _globals['_DELETECOLLECTIONRESPONSE']._serialized_end=709
   _globals['_UPSERTPASSAGESREQUEST']._serialized_start=711
-  _globals['_UPSERTPASSAGESREQUEST']._serialized_end=795
-  _globals['_UPSERTPASSAGESRESPONSE']._serialized_start=797
-  _globals['_UPSERTPASSAGESRESPONSE']._serialized_end=856
-  _globals['_STREAMUPSERTPASSAGESREQUEST']._serialized_start=858
-  _globals['_STREAMUPSERTPASSAGESREQUEST']._serialized_end=948
-  _globals['_STREAMUPSERTPASSAGESRESPONSE']._serialized_start=950
-  _globals['_STREAMUPSERTPASSAGESRESPONSE']._serialized_end=1070
-  _globals['_DELETEPASSAGESREQUEST']._serialized_start=1072
-  _globals['_DELETEPASSAGESREQUEST']._serialized_end=1166
-  _globals['_DELETEPASSAGESRESPONSE']._serialized_start=1168
-  _globals['_DELETEPASSAGESRESPONSE']._serialized_end=1209
-  _globals['_GETPASSAGESREQUEST']._serialized_start=1211
-  _globals['_GETPASSAGESREQUEST']._serialized_end=1305
-  _globals['_GETPASSAGESRESPONSE']._serialized_start=1307
-  _globals['_GETPASSAGESRESPONSE']._serialized_end=1390
-  _globals['_LISTPASSAGESREQUEST']._serialized_start=1393
-  _globals['_LISTPASSAGESREQUEST']._serialized_end=1552
-  _globals['_LISTPASSAGESRESPONSE']._serialized_start=1554
-  _globals['_LISTPASSAGESRESPONSE']._serialized_end=1642
-  _globals['_RETRIEVEREQUEST']._serialized_start=1645
-  _globals['_RETRIEVEREQUEST']._serialized_end=1896
-  _globals['_RETRIEVERESPONSE']._serialized_start=1898
-  _globals['_RETRIEVERESPONSE']._serialized_end=1994
-  _globals['_RETRIEVALQUERY']._serialized_start=1996
-  _globals['_RETRIEVALQUERY']._serialized_end=2083
-  _globals['_BATCHRETRIEVEREQUEST']._serialized_start=2086
-  _globals['_BATCHRETRIEVEREQUEST']._serialized_end=2318
-  _globals['_HITLIST']._serialized_start=2320
-  _globals['_HITLIST']._serialized_end=2362
-  _globals['_BATCHRETRIEVERESPONSE']._serialized_start=2364
-  _globals['_BATCHRETRIEVERESPONSE']._serialized_end=2472
-  _globals['_RETRIEVALSERVICE']._serialized_start=2475
-  _globals['_RETRIEVALSERVICE']._serialized_end=3514
+  _globals['_UPSERTPASSAGESREQUEST']._serialized_end=822
+  _globals['_UPSERTPASSAGESRESPONSE']._serialized_start=824
+  _globals['_UPSERTPASSAGESRESPONSE']._serialized_end=900
+  _globals['_STREAMUPSERTPASSAGESREQUEST']._serialized_start=902
+  _globals['_STREAMUPSERTPASSAGESREQUEST']._serialized_end=1019
+  _globals['_STREAMUPSERTPASSAGESRESPONSE']._serialized_start=1022
+  _globals['_STREAMUPSERTPASSAGESRESPONSE']._serialized_end=1159
+  _globals['_DELETEPASSAGESREQUEST']._serialized_start=1161
+  _globals['_DELETEPASSAGESREQUEST']._serialized_end=1255
+  _globals['_DELETEPASSAGESRESPONSE']._serialized_start=1257
+  _globals['_DELETEPASSAGESRESPONSE']._serialized_end=1298
+  _globals['_GETPASSAGESREQUEST']._serialized_start=1300
+  _globals['_GETPASSAGESREQUEST']._serialized_end=1394
+  _globals['_GETPASSAGESRESPONSE']._serialized_start=1396
+  _globals['_GETPASSAGESRESPONSE']._serialized_end=1479
+  _globals['_LISTPASSAGESREQUEST']._serialized_start=1482
+  _globals['_LISTPASSAGESREQUEST']._serialized_end=1641
+  _globals['_LISTPASSAGESRESPONSE']._serialized_start=1643
+  _globals['_LISTPASSAGESRESPONSE']._serialized_end=1731
+  _globals['_RETRIEVEREQUEST']._serialized_start=1734
+  _globals['_RETRIEVEREQUEST']._serialized_end=1985
+  _globals['_RETRIEVERESPONSE']._serialized_start=1987
+  _globals['_RETRIEVERESPONSE']._serialized_end=2083
+  _globals['_RETRIEVALQUERY']._serialized_start=2085
+  _globals['_RETRIEVALQUERY']._serialized_end=2172
+  _globals['_BATCHRETRIEVEREQUEST']._serialized_start=2175
+  _globals['_BATCHRETRIEVEREQUEST']._serialized_end=2407
+  _globals['_HITLIST']._serialized_start=2409
+  _globals['_HITLIST']._serialized_end=2451
+  _globals['_BATCHRETRIEVERESPONSE']._serialized_start=2453
+  _globals['_BATCHRETRIEVERESPONSE']._serialized_end=2561
+  _globals['_RETRIEVALSERVICE']._serialized_start=2564
+  _globals['_RETRIEVALSERVICE']._serialized_end=3603
 # @@protoc_insertion_point(module_scope)

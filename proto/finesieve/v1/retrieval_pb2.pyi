@@ -69,40 +69,48 @@ class DeleteCollectionResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class UpsertPassagesRequest(_message.Message):
-    __slots__ = ("collection", "passages")
+    __slots__ = ("collection", "passages", "replace_documents")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     PASSAGES_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     passages: _containers.RepeatedCompositeFieldContainer[_passages_pb2.Passage]
-    def __init__(self, collection: _Optional[str] = ..., passages: _Optional[_Iterable[_Union[_passages_pb2.Passage, _Mapping]]] = ...) -> None: ...
+    replace_documents: bool
+    def __init__(self, collection: _Optional[str] = ..., passages: _Optional[_Iterable[_Union[_passages_pb2.Passage, _Mapping]]] = ..., replace_documents: bool = ...) -> None: ...
 
 class UpsertPassagesResponse(_message.Message):
-    __slots__ = ("inserted", "updated")
+    __slots__ = ("inserted", "updated", "removed")
     INSERTED_FIELD_NUMBER: _ClassVar[int]
     UPDATED_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
     inserted: int
     updated: int
-    def __init__(self, inserted: _Optional[int] = ..., updated: _Optional[int] = ...) -> None: ...
+    removed: int
+    def __init__(self, inserted: _Optional[int] = ..., updated: _Optional[int] = ..., removed: _Optional[int] = ...) -> None: ...
 
 class StreamUpsertPassagesRequest(_message.Message):
-    __slots__ = ("collection", "passages")
+    __slots__ = ("collection", "passages", "replace_documents")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     PASSAGES_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     passages: _containers.RepeatedCompositeFieldContainer[_passages_pb2.Passage]
-    def __init__(self, collection: _Optional[str] = ..., passages: _Optional[_Iterable[_Union[_passages_pb2.Passage, _Mapping]]] = ...) -> None: ...
+    replace_documents: bool
+    def __init__(self, collection: _Optional[str] = ..., passages: _Optional[_Iterable[_Union[_passages_pb2.Passage, _Mapping]]] = ..., replace_documents: bool = ...) -> None: ...
 
 class StreamUpsertPassagesResponse(_message.Message):
-    __slots__ = ("batch", "inserted", "updated", "failure")
+    __slots__ = ("batch", "inserted", "updated", "failure", "removed")
     BATCH_FIELD_NUMBER: _ClassVar[int]
     INSERTED_FIELD_NUMBER: _ClassVar[int]
     UPDATED_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
     batch: int
     inserted: int
     updated: int
     failure: _results_pb2.Failure
-    def __init__(self, batch: _Optional[int] = ..., inserted: _Optional[int] = ..., updated: _Optional[int] = ..., failure: _Optional[_Union[_results_pb2.Failure, _Mapping]] = ...) -> None: ...
+    removed: int
+    def __init__(self, batch: _Optional[int] = ..., inserted: _Optional[int] = ..., updated: _Optional[int] = ..., failure: _Optional[_Union[_results_pb2.Failure, _Mapping]] = ..., removed: _Optional[int] = ...) -> None: ...
 
 class DeletePassagesRequest(_message.Message):
     __slots__ = ("collection", "ids", "filter")

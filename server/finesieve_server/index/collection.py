@@ -76,14 +76,19 @@ class Collection:
         passages: Sequence[Passage],
         vectors: Sequence[Embedding | None],
         tokens: Mapping[str, Sequence[bytes | None]] = MappingProxyType({}),
+        *,
+        replace_documents: bool = False,
     ) -> Upserted:
         """Store all passages or none, durably; one vector each, None where context_only.
 
         Under each key of `tokens`, what a model reads of each passage, for `search` to give back.
-        A passage takes the place of the one that had its id; nothing of that stays.
+        A passage takes the place of the one that had its id; nothing of that stays. With
+        `replace_documents`, nor does anything else of the documents that the passages belong to.
         Raises StorageFull, DuplicateId, or InvalidArgument naming passages[i].
         """
-        return await self._write(lambda engine: engine.upsert(passages, vectors, tokens))
+        return await self._write(
+            lambda engine: engine.upsert(passages, vectors, tokens, replace_documents)
+        )
 
     async def delete(self, ids: Sequence[str]) -> int:
         """Delete passages durably; return how many there were."""

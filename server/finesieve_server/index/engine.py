@@ -27,6 +27,7 @@ from finesieve_server.index.records import (
     Upserted,
     View,
     require_distinct,
+    require_documents,
 )
 from finesieve_server.index.recovery import recover
 from finesieve_server.index.retrieval import Ranking, nearest
@@ -66,9 +67,12 @@ class Engine:
         passages: Sequence[Passage],
         vectors: Sequence[Embedding | None],
         tokens: Mapping[str, Sequence[bytes | None]],
+        replace_documents: bool,
     ) -> Upserted:
         """Store all passages or none; one vector each, None where context_only."""
         require_distinct(passages)
+        if replace_documents:
+            require_documents(passages)
         embeddings = [
             None if passage.context_only or vector is None else np.asarray(vector, np.float32)
             for passage, vector in zip(passages, vectors, strict=True)
@@ -89,16 +93,23 @@ class Engine:
         shown = self.upkeep.vectors
         with ExitStack() as until_shown:
             with self.store.writing() as writer:
-                replaced = writer.labels_of([passage.id for passage in passages])
-                writer.remove(replaced)
+                replaced = gone = writer.labels_of([passage.id for passage in passages])
+                if replace_documents:
+                    documents = {passage.document_id for passage in passages}
+                    gone = np.union1d(replaced, writer.labels_in(documents))
+                writer.remove(gone)
                 labels = writer.add(passages, embeddings)
                 writer.tokens.add(labels.tolist(), tokens)
                 shown.stage(labels[found], matrix)
                 until_shown.enter_context(self._showing)
-                self._moves += bool(len(replaced))
-            shown.publish(len(matrix), replaced)
+                self._moves += bool(len(gone))
+            shown.publish(len(matrix), gone)
         self.upkeep.wake()
-        return Upserted(inserted=len(passages) - len(replaced), updated=len(replaced))
+        return Upserted(
+            inserted=len(passages) - len(replaced),
+            updated=len(replaced),
+            removed=len(gone) - len(replaced),
+        )
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete the passages of these ids that exist; return how many."""

@@ -102,6 +102,10 @@ class Reader:
         among = members(condition, self._size)
         return np.sort(self._labels(f"passages p WHERE {among.sql}", among.values))
 
+    def labels_in(self, document_id: str) -> Labels:
+        """Return the label of every passage of this document."""
+        return self._labels("passages p WHERE p.document_id = ?", (document_id,))
+
     def at_most(self, condition: Filter, limit: int) -> int:
         """Return a bound on how many passages the filter takes; `limit` stands for any more.
 

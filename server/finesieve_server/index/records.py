@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from finesieve_server.errors import DuplicateId
+from finesieve_server.errors import DuplicateId, EmptyField
 
 JsonScalar: TypeAlias = str | float | int | bool | None
 JsonValue: TypeAlias = JsonScalar | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
@@ -93,10 +93,14 @@ class CollectionInfo:
 
 @dataclass(frozen=True, slots=True)
 class Upserted:
-    """How many passages of a batch were new, and how many took an older one's place."""
+    """How many passages of a batch were new, and how many took an older one's place.
+
+    `removed` others stood in the batch's documents, where it was to replace those.
+    """
 
     inserted: int
     updated: int
+    removed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +132,12 @@ def require_distinct(passages: Sequence[Passage]) -> None:
         earlier = first_with.setdefault(passage.id, position)
         if earlier != position:
             raise DuplicateId(f"passages[{position}].id", f"is that of passages[{earlier}]")
+
+
+def require_documents(passages: Sequence[Passage]) -> None:
+    """Raise EmptyField, naming passages[i], where one of a batch belongs to no document."""
+    for position, passage in enumerate(passages):
+        if not passage.document_id:
+            raise EmptyField(
+                f"passages[{position}].document_id", "is empty; which document is to be replaced?"
+            )

@@ -7,7 +7,7 @@ an update takes the passage's place under a new one. Vectors and graphs are left
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -195,6 +195,11 @@ class Writer:
         find = "SELECT label FROM passages WHERE id = ?"
         found = (self._connection.execute(find, (id_,)).get for id_ in ids)
         return np.array([label for label in found if label is not None], np.int64)
+
+    def labels_in(self, document_ids: Iterable[str]) -> Labels:
+        """Return the labels of all passages of these documents."""
+        reader = self.reader()
+        return np.concatenate([reader.labels_in(document_id) for document_id in document_ids])
 
     def remove(self, labels: Labels) -> None:
         """Take passages away with all that belongs to them; every label must exist."""

@@ -1,9 +1,11 @@
 """One bulk load over a stream: two batches at a time, so that one is embedded while one is written.
 
-A batch waits for the one before it where they share an id: the later passage has to win.
+A batch waits for the one before it where they share an id, or a document that either replaces: the
+later one has to win.
 """
 
 import asyncio
+from dataclasses import dataclass
 
 from finesieve.v1 import results_pb2, retrieval_pb2
 from finesieve_server.errors import InvalidArgument
@@ -14,6 +16,31 @@ from finesieve_server.rpc.visit import Visit
 from finesieve_server.search.call import Call
 from finesieve_server.search.ingester import Ingester
 from finesieve_server.search.limits import Limits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """What a batch under way touches."""
+
+    ids: set[str]
+    documents: set[str]
+    replaces: bool
+    stored: asyncio.Event
+
+    @classmethod
+    def of(cls, request: retrieval_pb2.StreamUpsertPassagesRequest) -> "_Batch":
+        return cls(
+            {passage.id for passage in request.passages},
+            {passage.document_id for passage in request.passages},
+            request.replace_documents,
+            asyncio.Event(),
+        )
+
+    def must_follow(self, earlier: "_Batch") -> bool:
+        if not self.ids.isdisjoint(earlier.ids):
+            return True
+        replacing = self.replaces or earlier.replaces
+        return replacing and not self.documents.isdisjoint(earlier.documents)
 
 
 class Loading:
@@ -27,7 +54,7 @@ class Loading:
         self._visit = visit
         self._collection = ""
         self._batches = 0
-        self._under_way: dict[int, tuple[set[str], asyncio.Event]] = {}
+        self._under_way: list[_Batch] = []
 
     async def load(
         self, request: retrieval_pb2.StreamUpsertPassagesRequest
@@ -44,20 +71,24 @@ class Loading:
         self, batch: int, request: retrieval_pb2.StreamUpsertPassagesRequest, call: Call
     ) -> retrieval_pb2.StreamUpsertPassagesResponse:
         self._take_collection(request.collection)
-        ids = {passage.id for passage in request.passages}
-        before = [done for other, done in self._under_way.values() if not ids.isdisjoint(other)]
-        stored = asyncio.Event()
-        self._under_way[batch] = ids, stored
+        own = _Batch.of(request)
+        before = [other.stored for other in self._under_way if own.must_follow(other)]
+        self._under_way.append(own)
         try:
             passages = await Turns().collect(read_passages(request.passages, self._limits))
-            for done in before:
-                await done.wait()
-            upserted = await self._ingester.upsert(self._collection, passages, call)
+            for stored in before:
+                await stored.wait()
+            upserted = await self._ingester.upsert(
+                self._collection, passages, call, replace_documents=own.replaces
+            )
         finally:
-            stored.set()
-            del self._under_way[batch]
+            own.stored.set()
+            self._under_way.remove(own)
         return retrieval_pb2.StreamUpsertPassagesResponse(
-            batch=batch, inserted=upserted.inserted, updated=upserted.updated
+            batch=batch,
+            inserted=upserted.inserted,
+            updated=upserted.updated,
+            removed=upserted.removed,
         )
 
     def _take_collection(self, name: str) -> None:

@@ -84,9 +84,11 @@ class RetrievalService:
     ) -> retrieval_pb2.UpsertPassagesResponse:
         collection = requests.collection_name(request.collection)
         passages = await Turns().collect(read_passages(request.passages, self._limits))
-        upserted = await self._ingester.upsert(collection, passages, call)
+        upserted = await self._ingester.upsert(
+            collection, passages, call, replace_documents=request.replace_documents
+        )
         return retrieval_pb2.UpsertPassagesResponse(
-            inserted=upserted.inserted, updated=upserted.updated
+            inserted=upserted.inserted, updated=upserted.updated, removed=upserted.removed
         )
 
     def StreamUpsertPassages(

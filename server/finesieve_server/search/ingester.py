@@ -7,7 +7,13 @@ from numpy.typing import NDArray
 
 from finesieve_server.errors import InvalidArgument
 from finesieve_server.index.catalog import Catalog
-from finesieve_server.index.records import CollectionSpec, Passage, Upserted, require_distinct
+from finesieve_server.index.records import (
+    CollectionSpec,
+    Passage,
+    Upserted,
+    require_distinct,
+    require_documents,
+)
 from finesieve_server.search.call import Call
 from finesieve_server.search.embedder import Embedder
 from finesieve_server.search.limits import Limits
@@ -33,13 +39,23 @@ class Ingester:
         self._tokenizers = tokenizers
         self._limits = limits
 
-    async def upsert(self, collection: str, passages: Sequence[Passage], call: Call) -> Upserted:
+    async def upsert(
+        self,
+        collection: str,
+        passages: Sequence[Passage],
+        call: Call,
+        *,
+        replace_documents: bool = False,
+    ) -> Upserted:
         """Store all passages or none; they are durable when this returns.
 
+        With `replace_documents`, nothing else stays of the documents that they belong to.
         Raises CollectionNotFound, InvalidArgument naming passages[i], what the batcher raises, and
         StorageFull.
         """
         target = self._catalog.get(collection)
+        if replace_documents:
+            require_documents(passages)
         self._check(target.spec, passages)
         texts = [full_text(each.title, each.text) for each in passages]
         reader = PassageReader(self._tokenizers, texts, call)
@@ -47,7 +63,7 @@ class Ingester:
         # Only what search may find is ever scored.
         found = [position for position, each in enumerate(passages) if not each.context_only]
         tokens = await reader.pack(self._models.cross_encoders(), found)
-        return await target.upsert(passages, vectors, tokens)
+        return await target.upsert(passages, vectors, tokens, replace_documents=replace_documents)
 
     def _check(self, spec: CollectionSpec, passages: Sequence[Passage]) -> None:
         require_distinct(passages)

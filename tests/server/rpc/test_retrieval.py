@@ -183,6 +183,57 @@ async def test_an_upsert_says_what_was_new(wire: Wire) -> None:
     assert (answer.inserted, answer.updated) == (1, 1)
 
 
+async def test_an_upsert_that_replaces_documents_says_what_it_removed(wire: Wire) -> None:
+    await upsert(wire, [passage(n, document_id="d") for n in range(5)])
+    request = retrieval_pb2.UpsertPassagesRequest(
+        collection="docs",
+        passages=[passage(4, document_id="d"), passage(5, document_id="d")],
+        replace_documents=True,
+    )
+
+    answer = await wire.ask(
+        SERVICE + "UpsertPassages", request, retrieval_pb2.UpsertPassagesResponse
+    )
+
+    assert (answer.inserted, answer.updated, answer.removed) == (1, 1, 4)
+    assert [each.id for each in (await list_page(wire)).passages] == ["p004", "p005"]
+
+
+async def test_a_passage_of_no_document_replaces_none(wire: Wire) -> None:
+    await upsert(wire, [passage(1)])
+    request = retrieval_pb2.UpsertPassagesRequest(
+        collection="docs", passages=[passage(2)], replace_documents=True
+    )
+
+    outcome = await wire.call(SERVICE + "UpsertPassages", request)
+
+    assert outcome.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert (outcome.reason, outcome.fields) == ("EMPTY_FIELD", ["passages[0].document_id"])
+    assert [each.id for each in (await list_page(wire)).passages] == ["p001"]
+
+
+async def test_a_bulk_load_replaces_documents_batch_by_batch(wire: Wire) -> None:
+    await upsert(wire, [passage(n, document_id="d" if n < 4 else "e") for n in range(8)])
+    stream = wire.stream(SERVICE + "StreamUpsertPassages")
+    message = retrieval_pb2.StreamUpsertPassagesRequest
+    for batch in (
+        message(collection="docs", passages=[passage(0, document_id="d")], replace_documents=True),
+        message(passages=[passage(1, document_id="d")]),
+        message(passages=[passage(9)], replace_documents=True),
+        message(passages=[passage(8, document_id="e")], replace_documents=True),
+    ):
+        await stream.write(batch.SerializeToString())
+    await stream.done_writing()
+
+    answers = await answers_of(stream, 4)
+
+    counts = [(each.inserted, each.updated, each.removed) for each in answers]
+    assert counts == [(0, 1, 3), (1, 0, 0), (0, 0, 0), (1, 0, 4)]
+    assert answers[2].failure.field == "passages[0].document_id"
+    ids = [each.id for each in (await list_page(wire)).passages]
+    assert ids == ["p000", "p001", "p008"]
+
+
 @pytest.mark.parametrize(
     ("passages", "reason", "field"),
     [
@@ -517,7 +568,14 @@ class SlowFirst:
         self.stored: list[list[str]] = []
         self.first = asyncio.Event()
 
-    async def upsert(self, collection: str, passages: Sequence[Passage], call: Call) -> Upserted:
+    async def upsert(
+        self,
+        collection: str,
+        passages: Sequence[Passage],
+        call: Call,
+        *,
+        replace_documents: bool = False,
+    ) -> Upserted:
         if passages[0].text == "first":
             await self.first.wait()
         self.stored.append([each.text for each in passages])
@@ -529,9 +587,13 @@ def loading_into(ingester: Any) -> Loading:
     return Loading(ingester, LIMITS, visit)
 
 
-def batch_of(id: str, text: str) -> retrieval_pb2.StreamUpsertPassagesRequest:
-    passages = [passages_pb2.Passage(id=id, text=text)]
-    return retrieval_pb2.StreamUpsertPassagesRequest(collection="docs", passages=passages)
+def batch_of(
+    id: str, text: str, document_id: str = "", *, replace: bool = False
+) -> retrieval_pb2.StreamUpsertPassagesRequest:
+    passages = [passages_pb2.Passage(id=id, text=text, document_id=document_id)]
+    return retrieval_pb2.StreamUpsertPassagesRequest(
+        collection="docs", passages=passages, replace_documents=replace
+    )
 
 
 async def test_a_batch_that_shares_an_id_waits_for_the_one_before() -> None:
@@ -548,6 +610,42 @@ async def test_a_batch_that_shares_an_id_waits_for_the_one_before() -> None:
 
     assert before == [["other"]]
     assert ingester.stored == [["other"], ["first"], ["second"]]
+
+
+@pytest.mark.parametrize("replacing", ["first", "second"])
+async def test_a_batch_that_replaces_a_document_of_the_one_before_waits_for_it(
+    replacing: str,
+) -> None:
+    ingester = SlowFirst()
+    loading = loading_into(ingester)
+
+    first = asyncio.create_task(
+        loading.load(batch_of("a", "first", "doc", replace=replacing == "first"))
+    )
+    second = asyncio.create_task(
+        loading.load(batch_of("b", "second", "doc", replace=replacing == "second"))
+    )
+    other = asyncio.create_task(loading.load(batch_of("c", "other", "elsewhere", replace=True)))
+    await other
+    before = list(ingester.stored)
+    ingester.first.set()
+    await asyncio.gather(first, second)
+
+    assert before == [["other"]]
+    assert ingester.stored == [["other"], ["first"], ["second"]]
+
+
+async def test_parts_of_one_document_that_nothing_replaces_do_not_wait() -> None:
+    ingester = SlowFirst()
+    loading = loading_into(ingester)
+
+    first = asyncio.create_task(loading.load(batch_of("a", "first", "doc")))
+    await loading.load(batch_of("b", "second", "doc"))
+    before = list(ingester.stored)
+    ingester.first.set()
+    await first
+
+    assert before == [["second"]]
 
 
 async def test_a_batch_that_takes_long_to_read_is_not_overtaken() -> None:

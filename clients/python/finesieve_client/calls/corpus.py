@@ -64,19 +64,29 @@ def delete_collection(
 
 
 def upsert_passages(
-    collection: str, passages: Iterable[passages_pb2.Passage], *, timeout_s: float | None = None
+    collection: str,
+    passages: Iterable[passages_pb2.Passage],
+    *,
+    replace_documents: bool = False,
+    timeout_s: float | None = None,
 ) -> Call[retrieval_pb2.UpsertPassagesResponse]:
-    """Store all these passages or none; durable once answered."""
-    request = retrieval_pb2.UpsertPassagesRequest(collection=collection, passages=passages)
+    """Store all these passages or none; durable once answered.
+
+    `replace_documents`: also remove what else their documents hold, so that one which became
+    shorter leaves nothing behind; each passage then needs a document_id.
+    """
+    request = retrieval_pb2.UpsertPassagesRequest(
+        collection=collection, passages=passages, replace_documents=replace_documents
+    )
     return Call(contract.UPSERT_PASSAGES, request, timeout_s)
 
 
 def stream_upsert_message(
-    collection: str,
+    collection: str, *, replace_documents: bool = False
 ) -> Callable[[Iterable[passages_pb2.Passage]], retrieval_pb2.StreamUpsertPassagesRequest]:
     """Return what makes one batch a message of StreamUpsertPassages."""
     return lambda batch: retrieval_pb2.StreamUpsertPassagesRequest(
-        collection=collection, passages=batch
+        collection=collection, passages=batch, replace_documents=replace_documents
     )
 
 
