@@ -78,9 +78,9 @@ async def search(server: ServerProcess) -> tuple[Scores, Scores]:
 
 
 def forget(data_dir: Path) -> None:
-    """Leave the store as a version that kept no tokens would have written it."""
+    """Leave the store as if a version that kept no tokens had written it."""
     database = apsw.Connection(str(store(data_dir)))
-    database.execute("DROP TABLE passage_tokens; DROP TABLE tokenizers")
+    database.execute("DELETE FROM passage_tokens; DELETE FROM tokenizers")
     database.close()
 
 

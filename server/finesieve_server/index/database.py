@@ -11,7 +11,7 @@ from pathlib import Path
 
 import apsw
 
-from finesieve_server.errors import DataLoss, FailedPrecondition, StorageFull, Unavailable
+from finesieve_server.errors import DataLoss, StorageFull, Unavailable
 
 BUSY_TIMEOUT_MS = 10_000
 CHECKPOINT_PAGES = 4_000  # 16 MB of log between two copies into the database
@@ -87,15 +87,3 @@ def _out_of_room(path: Path, connection: apsw.Connection | None) -> bool:
     # SQLite has no code of its own for a full disk where it maps or makes a file.
     known = connection is not None and connection.system_errno in _NO_ROOM
     return known or shutil.disk_usage(path.parent).free < LEAST_ROOM_BYTES
-
-
-def require_format(connection: apsw.Connection, path: Path, expected: int) -> None:
-    """Refuse a database of a format that this version does not read."""
-    found = connection.execute("PRAGMA user_version").get
-    if not found:
-        raise DataLoss(f"{path} is damaged: it holds nothing")
-    if found != expected:
-        raise FailedPrecondition(
-            f"{path} has format {found}; this server reads format {expected}: "
-            "open it with the version that wrote it, or start with another data directory"
-        )

@@ -16,19 +16,20 @@ import apsw
 import numpy as np
 
 from finesieve_server.errors import InvalidArgument, Unavailable
-from finesieve_server.index.database import connect, require_format, transaction, translated
+from finesieve_server.index.database import connect, transaction, translated
 from finesieve_server.index.filter_sql import fields_of
+from finesieve_server.index.formats import Progress, upgrade
 from finesieve_server.index.reader import Reader
 from finesieve_server.index.records import Embedding, Labels, Passage
 from finesieve_server.index.tokens import SCHEMA as TOKENS_SCHEMA
 from finesieve_server.index.tokens import KeptTokens
 
-FORMAT = 1
+FORMAT = 2
 IDLE_READERS = 4
 PROGRESS_STEPS = 100_000  # of SQLite's machine, some milliseconds, between two looks
 DELETE_CHUNK = 10_000  # labels; bounds the memory of a delete by filter
 
-_SCHEMA = f"""
+_SCHEMA = """
 CREATE TABLE collection (  -- one row
     uid TEXT NOT NULL,
     update_us INTEGER NOT NULL,  -- microseconds since 1970, UTC
@@ -59,8 +60,8 @@ CREATE TABLE passage_fields (  -- filters.py says what lies here
     PRIMARY KEY (field, value, label)
 ) WITHOUT ROWID;
 CREATE INDEX fields_by_passage ON passage_fields (label, field);
-PRAGMA user_version = {FORMAT};
 """
+_ADDED_IN_2 = "CREATE INDEX passages_by_parent ON passages (parent_id) WHERE parent_id <> '';"
 
 
 class Store:
@@ -75,8 +76,7 @@ class Store:
         self._changed = threading.Condition()
         try:
             with translated(path, self._writer):
-                require_format(self._writer, path, FORMAT)
-                self._writer.execute(TOKENS_SCHEMA)
+                upgrade(self._writer, path, FORMAT, {1: _upgrade_1_to_2})
                 row = self._writer.execute("SELECT uid, update_us, generation FROM collection").get
                 self.uid, self._update_us, self.generation = row
                 self.count: int = self._writer.execute("SELECT count(*) FROM passages").get
@@ -90,7 +90,8 @@ class Store:
         connection = connect(path, create=True)
         try:
             with translated(path, connection), transaction(connection):
-                connection.execute(_SCHEMA + TOKENS_SCHEMA)
+                connection.execute(_SCHEMA + TOKENS_SCHEMA + _ADDED_IN_2)
+                connection.execute(f"PRAGMA user_version = {FORMAT}")
                 connection.execute("INSERT INTO collection VALUES (?, ?, 0)", (uid, _now_us()))
         finally:
             connection.close()
@@ -242,6 +243,11 @@ class Writer:
     def reader(self) -> Reader:
         """Return what reads within this transaction."""
         return Reader(self._connection)
+
+
+def _upgrade_1_to_2(connection: apsw.Connection, _: Progress) -> None:
+    connection.execute(TOKENS_SCHEMA)  # the first stores of format 1 had no tokens
+    connection.execute(_ADDED_IN_2)
 
 
 def _now_us() -> int:

@@ -19,7 +19,6 @@ WALK_LABELS = 4_096
 WALK_PASSAGES = 64
 DROP_LABELS = 1_024
 
-# A store of an earlier version gets these when it is opened.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS tokenizers (
     number INTEGER PRIMARY KEY,

@@ -208,28 +208,31 @@ async def test_a_second_server_on_one_directory_is_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("database", ["catalog.db", f"collections/*/{STORE}"])
-async def test_a_directory_of_another_format_is_refused_with_what_to_do(
+async def test_a_directory_of_a_newer_format_is_refused_with_what_to_do(
     tmp_path: Path, database: str
 ) -> None:
     catalog = await Catalog.open(tmp_path)
     await catalog.create(spec())
     await catalog.close()
-    write_format(tmp_path, database, 2)
+    known = write_format(tmp_path, database, 99)
 
-    with pytest.raises(FailedPrecondition, match="has format 2; this server reads format 1"):
+    with pytest.raises(FailedPrecondition, match=f"has format 99; .* formats up to {known}"):
         await Catalog.open(tmp_path)
-    write_format(tmp_path, database, 1)
+    write_format(tmp_path, database, known)
 
     catalog = await Catalog.open(tmp_path)
     assert names(catalog) == ["docs"]
     await catalog.close()
 
 
-def write_format(data_dir: Path, pattern: str, number: int) -> None:
+def write_format(data_dir: Path, pattern: str, number: int) -> int:
+    """Make a database claim another format; return which it had."""
     [path] = data_dir.glob(pattern)
     database = apsw.Connection(str(path))
+    before: int = database.execute("PRAGMA user_version").get
     database.execute(f"PRAGMA user_version = {number}")
     database.close()
+    return before
 
 
 def overwrite_head(path: Path) -> None:

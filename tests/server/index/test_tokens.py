@@ -10,11 +10,11 @@ import pytest
 from finesieve_server.errors import InvalidArgument
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.collection import Collection
-from finesieve_server.index.directory import STORE
 from finesieve_server.index.filters import Match
 from finesieve_server.index.records import Passage, Untokenized
 from finesieve_server.index.tokens import DROP_LABELS, WALK_LABELS, WALK_PASSAGES
 from tests.server.index.corpus import embeddings, passages, spec
+from tests.server.index.format_1 import write_directory
 
 
 def tokens_for(names: Sequence[str]) -> list[bytes | None]:
@@ -53,14 +53,6 @@ def rows(collection: Collection, table: str) -> int:
     return count
 
 
-def remove_tables(data_dir: Path) -> None:
-    """Make the store what a version that kept no tokens would have written."""
-    [path] = data_dir.glob(f"collections/*/{STORE}")
-    database = apsw.Connection(str(path))
-    database.execute("DROP TABLE passage_tokens; DROP TABLE tokenizers")
-    database.close()
-
-
 async def test_a_search_brings_the_tokens_of_the_key_that_it_names(collection: Collection) -> None:
     await collection.upsert(
         passages(2), list(embeddings(2)), {"a": [b"a0", b"a1"], "b": [b"", None]}
@@ -92,10 +84,7 @@ async def test_deleted_passages_leave_no_tokens(collection: Collection) -> None:
 
 
 async def test_a_store_without_the_tables_is_opened_and_gets_them(tmp_path: Path) -> None:
-    catalog = await Catalog.open(tmp_path)
-    await store(await catalog.create(spec()), 5)
-    await catalog.close()
-    remove_tables(tmp_path)
+    write_directory(tmp_path, embeddings(5), with_tokens=False)
 
     catalog = await Catalog.open(tmp_path)
 
