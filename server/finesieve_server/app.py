@@ -29,6 +29,7 @@ from finesieve_server.search.collections import Collections
 from finesieve_server.search.embedder import Embedder
 from finesieve_server.search.ingester import Ingester
 from finesieve_server.search.limits import Limits
+from finesieve_server.search.local_scorer import LocalScorer
 from finesieve_server.search.models import Models
 from finesieve_server.search.reranker import Reranker
 from finesieve_server.search.retriever import Retriever
@@ -113,7 +114,7 @@ def _parts(
     limits = _limits(settings)
     embedder = Embedder(models, batcher, tokenizers, limits)
     retriever = Retriever(catalog, models, embedder, limits)
-    reranker = Reranker(models, batcher, tokenizers, limits)
+    reranker = Reranker(LocalScorer(models, batcher, tokenizers, limits))
     return Parts(
         catalog=catalog,
         models=models,

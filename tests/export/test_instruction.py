@@ -22,9 +22,11 @@ from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.search.call import Call
 from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.limits import Limits
+from finesieve_server.search.local_scorer import LocalScorer
 from finesieve_server.search.models import Models
 from finesieve_server.search.pairs import LongPassage
-from finesieve_server.search.reranker import Ranking, Reranker, ScoreStatus
+from finesieve_server.search.ranking import Ranking, ScoreStatus
+from finesieve_server.search.reranker import Reranker
 from finesieve_server.search.texts import TokenizerPool
 from finesieve_server.telemetry import Metrics
 from tests.export.checkpoints import ANY_LOSS, say_nothing
@@ -53,7 +55,7 @@ async def reranker(artifact: Artifact) -> AsyncIterator[Reranker]:
     )
     await asyncio.to_thread(batcher.start, asyncio.get_running_loop())
     tokenizers = TokenizerPool(1)
-    yield Reranker(Models([model]), batcher, tokenizers, Limits(max_query_chars=2000))
+    yield Reranker(LocalScorer(Models([model]), batcher, tokenizers, Limits(max_query_chars=2000)))
     tokenizers.close()
     await asyncio.to_thread(batcher.close)
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from finesieve.v1 import results_pb2 as finesieve_dot_v1_dot_results__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66inesieve/v1/rerank.proto\x12\x0c\x66inesieve.v1\x1a\x1a\x66inesieve/v1/results.proto\"\xd7\x02\n\rRerankOptions\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1a\n\x12max_passage_tokens\x18\x02 \x01(\r\x12/\n\x0clong_passage\x18\x03 \x01(\x0e\x32\x19.finesieve.v1.LongPassage\x12-\n\x0bon_deadline\x18\x04 \x01(\x0e\x32\x18.finesieve.v1.OnDeadline\x12(\n\x08priority\x18\x05 \x01(\x0e\x32\x16.finesieve.v1.Priority\x12\x1c\n\x0fmin_probability\x18\x06 \x01(\x02H\x00\x88\x01\x01\x12\x13\n\x0binstruction\x18\x07 \x01(\t\x12\x12\n\nmax_chunks\x18\x08 \x01(\r\x12\x1f\n\x12\x66irst_stage_weight\x18\t \x01(\x02H\x01\x88\x01\x01\x42\x12\n\x10_min_probabilityB\x15\n\x13_first_stage_weight\"i\n\x08\x44ocument\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x1e\n\x11\x66irst_stage_score\x18\x04 \x01(\x02H\x00\x88\x01\x01\x42\x14\n\x12_first_stage_score\"\xa0\x01\n\rRerankRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12)\n\tdocuments\x18\x02 \x03(\x0b\x32\x16.finesieve.v1.Document\x12\r\n\x05top_n\x18\x03 \x01(\r\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.finesieve.v1.RerankOptions\x12\x18\n\x10return_documents\x18\x05 \x01(\x08\"\xf1\x01\n\x0cRerankResult\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\"\n\x05score\x18\x03 \x01(\x0b\x32\x13.finesieve.v1.Score\x12)\n\x06status\x18\x04 \x01(\x0e\x32\x19.finesieve.v1.ScoreStatus\x12%\n\tbest_span\x18\x05 \x01(\x0b\x32\x12.finesieve.v1.Span\x12&\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\x15.finesieve.v1.Failure\x12(\n\x08\x64ocument\x18\x07 \x01(\x0b\x32\x16.finesieve.v1.Document\"\xcd\x01\n\x0eRerankResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.finesieve.v1.RerankResult\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07partial\x18\x03 \x01(\x08\x12+\n\x07timings\x18\x04 \x01(\x0b\x32\x1a.finesieve.v1.StageTimings\x12(\n\x05usage\x18\x05 \x01(\x0b\x32\x19.finesieve.v1.RerankUsage\x12\x17\n\x0fquery_truncated\x18\x06 \x01(\x08\"W\n\x13StreamRerankRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\x07request\x18\x02 \x01(\x0b\x32\x1b.finesieve.v1.RerankRequest\"\x91\x01\n\x14StreamRerankResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x30\n\x08response\x18\x02 \x01(\x0b\x32\x1c.finesieve.v1.RerankResponseH\x00\x12(\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.finesieve.v1.FailureH\x00\x42\t\n\x07outcome*u\n\x0bLongPassage\x12\x1c\n\x18LONG_PASSAGE_UNSPECIFIED\x10\x00\x12\x19\n\x15LONG_PASSAGE_TRUNCATE\x10\x01\x12\x16\n\x12LONG_PASSAGE_CHUNK\x10\x02\x12\x15\n\x11LONG_PASSAGE_FAIL\x10\x03*X\n\nOnDeadline\x12\x1b\n\x17ON_DEADLINE_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_DEADLINE_FAIL\x10\x01\x12\x17\n\x13ON_DEADLINE_PARTIAL\x10\x02*Q\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x11\n\rPRIORITY_BULK\x10\x02\x32\xaf\x01\n\rRerankService\x12\x43\n\x06Rerank\x12\x1b.finesieve.v1.RerankRequest\x1a\x1c.finesieve.v1.RerankResponse\x12Y\n\x0cStreamRerank\x12!.finesieve.v1.StreamRerankRequest\x1a\".finesieve.v1.StreamRerankResponse(\x01\x30\x01\x42\x65\n\x10\x64\x65v.finesieve.v1B\x0bRerankProtoP\x01ZBgithub.com/finesieve/finesieve/clients/go/finesieve/v1;finesievev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66inesieve/v1/rerank.proto\x12\x0c\x66inesieve.v1\x1a\x1a\x66inesieve/v1/results.proto\"\xd7\x02\n\rRerankOptions\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1a\n\x12max_passage_tokens\x18\x02 \x01(\r\x12/\n\x0clong_passage\x18\x03 \x01(\x0e\x32\x19.finesieve.v1.LongPassage\x12-\n\x0bon_deadline\x18\x04 \x01(\x0e\x32\x18.finesieve.v1.OnDeadline\x12(\n\x08priority\x18\x05 \x01(\x0e\x32\x16.finesieve.v1.Priority\x12\x1c\n\x0fmin_probability\x18\x06 \x01(\x02H\x00\x88\x01\x01\x12\x13\n\x0binstruction\x18\x07 \x01(\t\x12\x12\n\nmax_chunks\x18\x08 \x01(\r\x12\x1f\n\x12\x66irst_stage_weight\x18\t \x01(\x02H\x01\x88\x01\x01\x42\x12\n\x10_min_probabilityB\x15\n\x13_first_stage_weight\"i\n\x08\x44ocument\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x1e\n\x11\x66irst_stage_score\x18\x04 \x01(\x02H\x00\x88\x01\x01\x42\x14\n\x12_first_stage_score\"\xa0\x01\n\rRerankRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12)\n\tdocuments\x18\x02 \x03(\x0b\x32\x16.finesieve.v1.Document\x12\r\n\x05top_n\x18\x03 \x01(\r\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.finesieve.v1.RerankOptions\x12\x18\n\x10return_documents\x18\x05 \x01(\x08\"\xf1\x01\n\x0cRerankResult\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\"\n\x05score\x18\x03 \x01(\x0b\x32\x13.finesieve.v1.Score\x12)\n\x06status\x18\x04 \x01(\x0e\x32\x19.finesieve.v1.ScoreStatus\x12%\n\tbest_span\x18\x05 \x01(\x0b\x32\x12.finesieve.v1.Span\x12&\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\x15.finesieve.v1.Failure\x12(\n\x08\x64ocument\x18\x07 \x01(\x0b\x32\x16.finesieve.v1.Document\"\xed\x01\n\x0eRerankResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.finesieve.v1.RerankResult\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07partial\x18\x03 \x01(\x08\x12+\n\x07timings\x18\x04 \x01(\x0b\x32\x1a.finesieve.v1.StageTimings\x12(\n\x05usage\x18\x05 \x01(\x0b\x32\x19.finesieve.v1.RerankUsage\x12\x17\n\x0fquery_truncated\x18\x06 \x01(\x08\x12\x1e\n\x16own_first_stage_weight\x18\x07 \x01(\x01\"W\n\x13StreamRerankRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\x07request\x18\x02 \x01(\x0b\x32\x1b.finesieve.v1.RerankRequest\"\x91\x01\n\x14StreamRerankResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x30\n\x08response\x18\x02 \x01(\x0b\x32\x1c.finesieve.v1.RerankResponseH\x00\x12(\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.finesieve.v1.FailureH\x00\x42\t\n\x07outcome*u\n\x0bLongPassage\x12\x1c\n\x18LONG_PASSAGE_UNSPECIFIED\x10\x00\x12\x19\n\x15LONG_PASSAGE_TRUNCATE\x10\x01\x12\x16\n\x12LONG_PASSAGE_CHUNK\x10\x02\x12\x15\n\x11LONG_PASSAGE_FAIL\x10\x03*X\n\nOnDeadline\x12\x1b\n\x17ON_DEADLINE_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_DEADLINE_FAIL\x10\x01\x12\x17\n\x13ON_DEADLINE_PARTIAL\x10\x02*Q\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x11\n\rPRIORITY_BULK\x10\x02\x32\xaf\x01\n\rRerankService\x12\x43\n\x06Rerank\x12\x1b.finesieve.v1.RerankRequest\x1a\x1c.finesieve.v1.RerankResponse\x12Y\n\x0cStreamRerank\x12!.finesieve.v1.StreamRerankRequest\x1a\".finesieve.v1.StreamRerankResponse(\x01\x30\x01\x42\x65\n\x10\x64\x65v.finesieve.v1B\x0bRerankProtoP\x01ZBgithub.com/finesieve/finesieve/clients/go/finesieve/v1;finesievev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,12 +33,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'finesieve.v1.rerank_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.finesieve.v1B\013RerankProtoP\001ZBgithub.com/finesieve/finesieve/clients/go/finesieve/v1;finesievev1'
-  _globals['_LONGPASSAGE']._serialized_start=1376
-  _globals['_LONGPASSAGE']._serialized_end=1493
-  _globals['_ONDEADLINE']._serialized_start=1495
-  _globals['_ONDEADLINE']._serialized_end=1583
-  _globals['_PRIORITY']._serialized_start=1585
-  _globals['_PRIORITY']._serialized_end=1666
+  _globals['_LONGPASSAGE']._serialized_start=1408
+  _globals['_LONGPASSAGE']._serialized_end=1525
+  _globals['_ONDEADLINE']._serialized_start=1527
+  _globals['_ONDEADLINE']._serialized_end=1615
+  _globals['_PRIORITY']._serialized_start=1617
+  _globals['_PRIORITY']._serialized_end=1698
   _globals['_RERANKOPTIONS']._serialized_start=72
   _globals['_RERANKOPTIONS']._serialized_end=415
   _globals['_DOCUMENT']._serialized_start=417
@@ -48,11 +48,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RERANKRESULT']._serialized_start=688
   _globals['_RERANKRESULT']._serialized_end=929
   _globals['_RERANKRESPONSE']._serialized_start=932
-  _globals['_RERANKRESPONSE']._serialized_end=1137
-  _globals['_STREAMRERANKREQUEST']._serialized_start=1139
-  _globals['_STREAMRERANKREQUEST']._serialized_end=1226
-  _globals['_STREAMRERANKRESPONSE']._serialized_start=1229
-  _globals['_STREAMRERANKRESPONSE']._serialized_end=1374
-  _globals['_RERANKSERVICE']._serialized_start=1669
-  _globals['_RERANKSERVICE']._serialized_end=1844
+  _globals['_RERANKRESPONSE']._serialized_end=1169
+  _globals['_STREAMRERANKREQUEST']._serialized_start=1171
+  _globals['_STREAMRERANKREQUEST']._serialized_end=1258
+  _globals['_STREAMRERANKRESPONSE']._serialized_start=1261
+  _globals['_STREAMRERANKRESPONSE']._serialized_end=1406
+  _globals['_RERANKSERVICE']._serialized_start=1701
+  _globals['_RERANKSERVICE']._serialized_end=1876
 # @@protoc_insertion_point(module_scope)

@@ -104,20 +104,22 @@ class RerankResult(_message.Message):
     def __init__(self, index: _Optional[int] = ..., id: _Optional[str] = ..., score: _Optional[_Union[_results_pb2.Score, _Mapping]] = ..., status: _Optional[_Union[_results_pb2.ScoreStatus, str]] = ..., best_span: _Optional[_Union[_results_pb2.Span, _Mapping]] = ..., failure: _Optional[_Union[_results_pb2.Failure, _Mapping]] = ..., document: _Optional[_Union[Document, _Mapping]] = ...) -> None: ...
 
 class RerankResponse(_message.Message):
-    __slots__ = ("results", "model", "partial", "timings", "usage", "query_truncated")
+    __slots__ = ("results", "model", "partial", "timings", "usage", "query_truncated", "own_first_stage_weight")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     QUERY_TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    OWN_FIRST_STAGE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[RerankResult]
     model: str
     partial: bool
     timings: _results_pb2.StageTimings
     usage: _results_pb2.RerankUsage
     query_truncated: bool
-    def __init__(self, results: _Optional[_Iterable[_Union[RerankResult, _Mapping]]] = ..., model: _Optional[str] = ..., partial: bool = ..., timings: _Optional[_Union[_results_pb2.StageTimings, _Mapping]] = ..., usage: _Optional[_Union[_results_pb2.RerankUsage, _Mapping]] = ..., query_truncated: bool = ...) -> None: ...
+    own_first_stage_weight: float
+    def __init__(self, results: _Optional[_Iterable[_Union[RerankResult, _Mapping]]] = ..., model: _Optional[str] = ..., partial: bool = ..., timings: _Optional[_Union[_results_pb2.StageTimings, _Mapping]] = ..., usage: _Optional[_Union[_results_pb2.RerankUsage, _Mapping]] = ..., query_truncated: bool = ..., own_first_stage_weight: _Optional[float] = ...) -> None: ...
 
 class StreamRerankRequest(_message.Message):
     __slots__ = ("request_id", "request")

@@ -11,7 +11,7 @@ from finesieve_server.index.records import CollectionInfo, Distance, Found, Pass
 from finesieve_server.rpc.status import failure_of
 from finesieve_server.rpc.turns import Turns
 from finesieve_server.rpc.vectors import embedding_of
-from finesieve_server.search.reranker import Ranked, ScoreStatus, Usage
+from finesieve_server.search.ranking import Ranked, ScoreStatus, Usage
 from finesieve_server.search.two_stage import SearchHit
 from finesieve_server.telemetry import StageTimes
 

@@ -42,6 +42,7 @@ class RerankService:
             timings=answers.timings(call.times, time.perf_counter() - started),
             usage=answers.usage(ranking.usage),
             query_truncated=ranking.query_truncated,
+            own_first_stage_weight=ranking.own_weight,
         )
 
     def StreamRerank(

@@ -7,7 +7,8 @@ from finesieve_server.index.records import Found, Passage, View
 from finesieve_server.search.call import Call
 from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.limits import Limits
-from finesieve_server.search.reranker import Ranked, Reranker, Usage
+from finesieve_server.search.ranking import Ranked, Usage
+from finesieve_server.search.reranker import Reranker
 from finesieve_server.search.retriever import RetrievalOptions, Retriever
 from finesieve_server.search.texts import check_text
 

@@ -15,7 +15,7 @@ from finesieve_server.search.embedder import Embedded, Role
 from finesieve_server.search.ingester import Ingester
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.models import Models
-from finesieve_server.search.reranker import (
+from finesieve_server.search.ranking import (
     Ranked,
     Ranking,
     Score,
@@ -50,7 +50,9 @@ class LengthReranker:
         ]
         ranked.sort(key=lambda each: -each.score.ordering if each.score else 0)
         usage = Usage(pairs=len(ranked), tokens=7)
-        return Ranking(ranked, "length", partial=False, query_truncated=True, usage=usage)
+        return Ranking(
+            ranked, "length", own_weight=0.3, partial=False, query_truncated=True, usage=usage
+        )
 
 
 class LengthEmbedder:

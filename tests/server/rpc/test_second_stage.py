@@ -18,7 +18,7 @@ from finesieve.v1 import (
 )
 from finesieve_server.errors import Overloaded, TooLong
 from finesieve_server.index.records import Passage
-from finesieve_server.search.reranker import Ranked, Score, ScoreStatus, Usage
+from finesieve_server.search.ranking import Ranked, Score, ScoreStatus, Usage
 from finesieve_server.search.two_stage import SearchHit, SearchResult
 from tests.server.rpc.conftest import Serve
 from tests.server.rpc.parts import CannedSearch, LengthReranker
@@ -59,6 +59,7 @@ async def test_documents_come_back_best_first_by_index_and_id(wire: Wire) -> Non
     assert not best.HasField("best_span")
     assert not best.HasField("failure")
     assert answer.model == "length"
+    assert answer.own_first_stage_weight == 0.3
     assert answer.query_truncated
     assert (answer.usage.pairs, answer.usage.tokens) == (3, 7)
     assert answer.timings.rerank_us == 250_000

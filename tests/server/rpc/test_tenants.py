@@ -14,7 +14,7 @@ from finesieve_server.rpc.visit import Context
 from finesieve_server.search.call import Call
 from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.embedder import Embedded, Role
-from finesieve_server.search.reranker import Ranking
+from finesieve_server.search.ranking import Ranking
 from finesieve_server.search.two_stage import SearchQuery, SearchResult
 from tests.server.rpc.conftest import Serve
 from tests.server.rpc.parts import LengthEmbedder, LengthReranker

@@ -27,9 +27,11 @@ from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.embedder import Embedder, Role
 from finesieve_server.search.ingester import Ingester
 from finesieve_server.search.limits import Limits
+from finesieve_server.search.local_scorer import LocalScorer
 from finesieve_server.search.models import Models
 from finesieve_server.search.pairs import LongPassage
-from finesieve_server.search.reranker import Ranked, Reranker, ScoreStatus
+from finesieve_server.search.ranking import Ranked, ScoreStatus
+from finesieve_server.search.reranker import Reranker
 from finesieve_server.search.retriever import RetrievalOptions, Retriever
 from finesieve_server.search.texts import TokenizerPool
 from finesieve_server.search.token_keeper import TokenKeeper
@@ -121,7 +123,7 @@ async def stages(tmp_path: Path, encoders: tuple[BiEncoder, CrossEncoder]) -> As
     await asyncio.to_thread(batcher.start, asyncio.get_running_loop())
     tokenizers = CountingPool(threads=2)
     embedder = Embedder(models, batcher, tokenizers, limits)
-    reranker = Reranker(models, batcher, tokenizers, limits)
+    reranker = Reranker(LocalScorer(models, batcher, tokenizers, limits))
     yield Stages(
         catalog,
         models,
@@ -332,7 +334,7 @@ async def test_what_would_be_refused_is_refused_before_it_is_tokenized(
 ) -> None:
     full, pool, limits = FullBatcher(), ingested.tokenizers, Limits()
     embedder = Embedder(ingested.models, full, pool, limits)
-    reranker = Reranker(ingested.models, full, pool, limits)
+    reranker = Reranker(LocalScorer(ingested.models, full, pool, limits))
     ingester = Ingester(ingested.catalog, ingested.models, embedder, pool, limits)
 
     with pytest.raises(Overloaded):
@@ -353,7 +355,7 @@ async def test_what_would_be_refused_is_refused_before_it_is_tokenized(
 
 async def test_a_search_over_kept_tokens_is_left_to_the_queue_to_refuse(ingested: Stages) -> None:
     full = FullBatcher()
-    reranker = Reranker(ingested.models, full, ingested.tokenizers, Limits())
+    reranker = Reranker(LocalScorer(ingested.models, full, ingested.tokenizers, Limits()))
     model = ingested.models.cross_encoder()
     tokens = [model.pack(ids) for ids in model.tokenizer.encode(SENTENCES)]
     given = [Candidate(text, tokens=each) for text, each in zip(SENTENCES, tokens, strict=True)]

@@ -16,13 +16,11 @@ from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.search.call import Call
 from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.limits import Limits
+from finesieve_server.search.local_scorer import LocalScorer
 from finesieve_server.search.models import Models
 from finesieve_server.search.pairs import LongPassage
-from finesieve_server.search.reranker import (
-    Ranking,
-    Reranker,
-    ScoreStatus,
-)
+from finesieve_server.search.ranking import Ranking, ScoreStatus
+from finesieve_server.search.reranker import Reranker
 from finesieve_server.search.texts import TokenizerPool
 from finesieve_server.telemetry import Metrics
 
@@ -51,9 +49,8 @@ async def reranker(model: CrossEncoder) -> AsyncIterator[Reranker]:
     )
     await asyncio.to_thread(batcher.start, asyncio.get_running_loop())
     tokenizers = TokenizerPool(threads=1)
-    yield Reranker(
-        Models([model]), batcher, tokenizers, Limits(max_query_chars=4000, max_passage_chars=20_000)
-    )
+    limits = Limits(max_query_chars=4000, max_passage_chars=20_000)
+    yield Reranker(LocalScorer(Models([model]), batcher, tokenizers, limits))
     tokenizers.close()
     await asyncio.to_thread(batcher.close)
 
