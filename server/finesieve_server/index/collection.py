@@ -24,7 +24,9 @@ from finesieve_server.index.filters import Filter
 from finesieve_server.index.records import (
     CollectionInfo,
     Embedding,
+    Family,
     Found,
+    Neighbours,
     Passage,
     State,
     Untokenized,
@@ -101,6 +103,28 @@ class Collection:
     async def get(self, ids: Sequence[str], view: View) -> list[Passage]:
         """Return passages in the order of the ids; missing ones are left out."""
         return await self._read(lambda engine, abandoned: engine.get(ids, view, abandoned))
+
+    async def neighbours(
+        self, of: Sequence[Passage], window: int, view: View, *, max_bytes: int
+    ) -> list[Neighbours]:
+        """Return up to `window` passages before and after each of these in its document.
+
+        Neighbours are both found by search or both context_only; of the latter, both have a
+        parent or both have none. The order is by ordinal, then id. A passage of no document has
+        none. Raises AnswerTooLarge where all together hold more than max_bytes.
+        """
+        return await self._read(
+            lambda engine, abandoned: engine.neighbours(of, window, view, max_bytes, abandoned)
+        )
+
+    async def family(self, parent_ids: Sequence[str], view: View) -> dict[str, Family]:
+        """Return these passages and how many children each has, by id; missing ones are left out.
+
+        A child is a passage whose parent_id says so, of whatever document.
+        """
+        return await self._read(
+            lambda engine, abandoned: engine.family(parent_ids, view, abandoned)
+        )
 
     async def page(
         self, after: str, limit: int, max_bytes: int, filter: Filter | None, view: View

@@ -12,16 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
-from finesieve_server.errors import InvalidArgument
+from finesieve_server.errors import AnswerTooLarge, InvalidArgument
 from finesieve_server.index.directory import STORE
 from finesieve_server.index.distances import comparable
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.records import (
     CollectionSpec,
     Embedding,
+    Family,
     Found,
     Labels,
     Matrix,
+    Neighbours,
     Passage,
     Untokenized,
     Upserted,
@@ -137,6 +139,37 @@ class Engine:
         """Return passages by id, and whether more follow."""
         with self.store.reading(abandoned) as reader:
             return reader.page(after, limit, max_bytes, condition, view)
+
+    def neighbours(
+        self,
+        of: Sequence[Passage],
+        window: int,
+        view: View,
+        max_bytes: int,
+        abandoned: Abandoned,
+    ) -> list[Neighbours]:
+        """Return what stands around each passage. Raises AnswerTooLarge."""
+        with self.store.reading(abandoned) as reader:
+            around = reader.relatives.around(of, window)
+            asked = [label for before, after in around for label in (*before, *after)]
+            labels = np.unique(np.array(asked, np.int64))
+            sizes = reader.sizes(labels, view)
+            if (size := sum(sizes[label] for label in asked)) > max_bytes:
+                raise AnswerTooLarge(size, max_bytes)
+            passages = reader.by_labels(labels, view)
+        return [
+            Neighbours([passages[each] for each in before], [passages[each] for each in after])
+            for before, after in around
+        ]
+
+    def family(
+        self, parent_ids: Sequence[str], view: View, abandoned: Abandoned
+    ) -> dict[str, Family]:
+        """Return those of these passages that exist, with how many children each has."""
+        with self.store.reading(abandoned) as reader:
+            parents = reader.by_ids(parent_ids, view)
+            children = reader.relatives.children([each.id for each in parents])
+        return {each.id: Family(each, children[each.id]) for each in parents}
 
     def search(
         self,

@@ -18,6 +18,7 @@ from finesieve_server.index.filter_sql import (
 )
 from finesieve_server.index.filters import AllOf, AnyOf, Filter, InDocument, NoneOf
 from finesieve_server.index.records import Embedding, Labels, Passage, View
+from finesieve_server.index.relatives import Relatives
 from finesieve_server.index.tokens import KeptTokens
 
 FEW_MATCHES = 10_000  # up to here, sorting the matches beats walking all ids to find them
@@ -44,6 +45,7 @@ class Reader:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self.tokens = KeptTokens(connection)
+        self.relatives = Relatives(connection)
 
     def by_ids(self, ids: Sequence[str], view: View) -> list[Passage]:
         """Return passages in the order of the ids; those that do not exist are left out."""
@@ -69,6 +71,18 @@ class Reader:
             (wanted,),
         )
         return {row[0]: _passage(row[1:]) for row in rows}
+
+    def sizes(self, labels: Labels, view: View) -> dict[int, int]:
+        """Return how many bytes a view of each of these passages reads, without reading them."""
+        sizes = " + ".join(
+            f"ifnull(octet_length({column}), 0)" for column in _COLUMNS[view].split(", ")
+        )
+        rows = self._connection.execute(
+            f"SELECT p.label, {sizes} FROM carray(?) wanted"
+            f" CROSS JOIN passages p ON p.label = wanted.value{_CONTENTS[view]}",
+            (apsw.carray(np.ascontiguousarray(labels)),),
+        )
+        return dict(rows)
 
     def page(
         self, after: str, limit: int, max_bytes: int, condition: Filter | None, view: View

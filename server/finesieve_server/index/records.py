@@ -116,6 +116,22 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbours:
+    """What stands around a passage in its document, in document order."""
+
+    before: Sequence[Passage] = ()
+    after: Sequence[Passage] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A passage that others name as their parent, and how many they are."""
+
+    parent: Passage
+    children: int
+
+
+@dataclass(frozen=True, slots=True)
 class Untokenized:
     """Passages that lack kept tokens, found on a walk over all labels."""
 

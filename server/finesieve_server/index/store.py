@@ -21,6 +21,7 @@ from finesieve_server.index.filter_sql import fields_of
 from finesieve_server.index.formats import Progress, upgrade
 from finesieve_server.index.reader import Reader
 from finesieve_server.index.records import Embedding, Labels, Passage
+from finesieve_server.index.relatives import SCHEMA as RELATIVES_SCHEMA
 from finesieve_server.index.tokens import SCHEMA as TOKENS_SCHEMA
 from finesieve_server.index.tokens import KeptTokens
 
@@ -43,7 +44,6 @@ CREATE TABLE passages (
     parent_id TEXT NOT NULL,
     context_only INTEGER NOT NULL
 );
-CREATE INDEX passages_by_document ON passages (document_id, ordinal);
 CREATE INDEX passages_to_retrieve ON passages (context_only);
 -- Apart from passages, so that walking those stays on few pages.
 CREATE TABLE contents (
@@ -61,7 +61,6 @@ CREATE TABLE passage_fields (  -- filters.py says what lies here
 ) WITHOUT ROWID;
 CREATE INDEX fields_by_passage ON passage_fields (label, field);
 """
-_ADDED_IN_2 = "CREATE INDEX passages_by_parent ON passages (parent_id) WHERE parent_id <> '';"
 
 
 class Store:
@@ -90,7 +89,7 @@ class Store:
         connection = connect(path, create=True)
         try:
             with translated(path, connection), transaction(connection):
-                connection.execute(_SCHEMA + TOKENS_SCHEMA + _ADDED_IN_2)
+                connection.execute(_SCHEMA + TOKENS_SCHEMA + RELATIVES_SCHEMA)
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
                 connection.execute("INSERT INTO collection VALUES (?, ?, 0)", (uid, _now_us()))
         finally:
@@ -247,7 +246,7 @@ class Writer:
 
 def _upgrade_1_to_2(connection: apsw.Connection, _: Progress) -> None:
     connection.execute(TOKENS_SCHEMA)  # the first stores of format 1 had no tokens
-    connection.execute(_ADDED_IN_2)
+    connection.execute(RELATIVES_SCHEMA)
 
 
 def _now_us() -> int:
