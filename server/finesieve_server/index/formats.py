@@ -3,7 +3,6 @@
 A format is a number that the database carries. Whoever owns the tables gives the steps.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,10 +11,8 @@ import structlog
 
 from finesieve_server.errors import DataLoss, FailedPrecondition
 from finesieve_server.index.database import transaction
+from finesieve_server.index.progress import Progress, logged
 
-PROGRESS_S = 5.0
-
-Progress = Callable[[int, int], None]  # how much of how much is done
 Step = Callable[[apsw.Connection, Progress], None]  # makes format n + 1 of format n
 
 _log = structlog.get_logger(__name__)
@@ -31,7 +28,7 @@ def upgrade(
     found = format_of(connection, path, newest)
     if found == newest:
         return
-    progress = _told(path, found, newest)
+    progress = logged("upgrade goes on", file=str(path), format=found, to=newest)
     _log.info("upgrade started", file=str(path), format=found, to=newest)
     with transaction(connection):
         for number in range(found, newest):
@@ -51,15 +48,3 @@ def format_of(connection: apsw.Connection, path: Path, newest: int) -> int:
             "open it with the version that wrote it, or start with another data directory"
         )
     return found
-
-
-def _told(path: Path, found: int, newest: int) -> Progress:
-    told_s = time.monotonic()
-
-    def progress(done: int, of: int) -> None:
-        nonlocal told_s
-        if time.monotonic() - told_s > PROGRESS_S:
-            told_s = time.monotonic()
-            _log.info("upgrade goes on", file=str(path), format=found, to=newest, done=done, of=of)
-
-    return progress

@@ -18,7 +18,8 @@ import numpy as np
 from finesieve_server.errors import InvalidArgument, Unavailable
 from finesieve_server.index.database import connect, transaction, translated
 from finesieve_server.index.filter_sql import fields_of
-from finesieve_server.index.formats import Progress, upgrade
+from finesieve_server.index.formats import upgrade
+from finesieve_server.index.progress import Progress
 from finesieve_server.index.reader import Reader
 from finesieve_server.index.records import Embedding, Labels, Passage
 from finesieve_server.index.relatives import SCHEMA as RELATIVES_SCHEMA

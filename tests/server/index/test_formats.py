@@ -13,7 +13,8 @@ import structlog
 from finesieve_server.errors import FailedPrecondition
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.filters import Match
-from finesieve_server.index.formats import Progress, upgrade
+from finesieve_server.index.formats import upgrade
+from finesieve_server.index.progress import Progress
 from finesieve_server.index.records import View
 from finesieve_server.index.store import FORMAT, Store
 from tests.server.index.corpus import embeddings, ids, passages
