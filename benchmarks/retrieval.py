@@ -195,7 +195,7 @@ async def _measure_start(data_dir: Path) -> None:
         began_s = time.perf_counter()
         catalog = await Catalog.open(data_dir, threads=len(os.sched_getaffinity(0)))
         opened_s = time.perf_counter() - began_s
-        await catalog.get("bench").settled()
+        await (await catalog.get("bench")).settled()
         print(
             f"start {kind}: serving after {opened_s * 1e3:.0f} ms,"
             f" graph complete after {(time.perf_counter() - began_s) * 1e3:.0f} ms"

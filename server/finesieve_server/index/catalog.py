@@ -63,14 +63,14 @@ class Catalog:
             raise
         return cls(directory, shared, collections)
 
-    def get(self, name: str) -> Collection:
+    async def get(self, name: str) -> Collection:
         """Return a collection. Raises CollectionNotFound."""
         collection = self._collections.get(name)
         if collection is None:
             raise CollectionNotFound(name)
         return collection
 
-    def page(self, after: str, limit: int) -> list[Collection]:
+    async def page(self, after: str, limit: int) -> list[Collection]:
         """Return up to `limit` collections with names beyond `after`, in the order of names."""
         names = sorted(name for name in self._collections if name > after)
         return [self._collections[name] for name in names[:limit]]
@@ -111,7 +111,7 @@ class Catalog:
     async def _delete(self, name: str) -> None:
         async with self._changing:
             self._require_open()
-            collection = self.get(name)
+            collection = await self.get(name)
             entry = self._entries[name]
             await asyncio.to_thread(self._directory.remove_row, entry)
             del self._collections[name], self._entries[name]

@@ -58,7 +58,7 @@ class Collection:
         except DataLoss as error:
             self._damaged(error)
 
-    def info(self) -> CollectionInfo:
+    async def info(self) -> CollectionInfo:
         """Return what the collection is at this moment, from memory."""
         engine = self._engine
         if engine is None or isinstance(self._refusal, DataLoss):

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 
 from finesieve.v1 import passages_pb2, retrieval_pb2
 from finesieve_server.errors import InvalidArgument
-from finesieve_server.index.catalog import Catalog
 from finesieve_server.rpc import answers, requests
 from finesieve_server.rpc.filters import read_filter
 from finesieve_server.rpc.loading import Loading
@@ -16,6 +15,7 @@ from finesieve_server.rpc.turns import Turns
 from finesieve_server.rpc.visit import Visit
 from finesieve_server.search.call import Call
 from finesieve_server.search.collections import Collections
+from finesieve_server.search.index import Catalog
 from finesieve_server.search.ingester import Ingester
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.retriever import RetrievalOptions, Retriever
@@ -58,7 +58,7 @@ class RetrievalService:
     async def GetCollection(
         self, request: retrieval_pb2.GetCollectionRequest, _call: Call
     ) -> retrieval_pb2.GetCollectionResponse:
-        info = self._collections.get(requests.collection_name(request.name, "name"))
+        info = await self._collections.get(requests.collection_name(request.name, "name"))
         return retrieval_pb2.GetCollectionResponse(collection=answers.collection(info))
 
     async def ListCollections(
@@ -66,7 +66,7 @@ class RetrievalService:
     ) -> retrieval_pb2.ListCollectionsResponse:
         listing = Listing.of(b"collections", call.tenant.encode())
         size = self._page_size(request.page_size)
-        page = self._collections.page(listing.after(request.page_token), size + 1)
+        page = await self._collections.page(listing.after(request.page_token), size + 1)
         more = len(page) > size
         return retrieval_pb2.ListCollectionsResponse(
             collections=[answers.collection(info) for info in page[:size]],
@@ -100,7 +100,7 @@ class RetrievalService:
     async def DeletePassages(
         self, request: retrieval_pb2.DeletePassagesRequest, _call: Call
     ) -> retrieval_pb2.DeletePassagesResponse:
-        collection = self._catalog.get(requests.collection_name(request.collection))
+        collection = await self._catalog.get(requests.collection_name(request.collection))
         if bool(request.ids) == request.HasField("filter"):
             raise InvalidArgument("ids", "and filter: exactly one of them is needed")
         if request.ids:
@@ -113,7 +113,7 @@ class RetrievalService:
     async def GetPassages(
         self, request: retrieval_pb2.GetPassagesRequest, _call: Call
     ) -> retrieval_pb2.GetPassagesResponse:
-        collection = self._catalog.get(requests.collection_name(request.collection))
+        collection = await self._catalog.get(requests.collection_name(request.collection))
         ids = read_ids(request.ids, self._limits.max_passages)
         view = requests.view(request.view)
         passages = await collection.get(ids, view)
@@ -128,7 +128,7 @@ class RetrievalService:
     async def ListPassages(
         self, request: retrieval_pb2.ListPassagesRequest, call: Call
     ) -> retrieval_pb2.ListPassagesResponse:
-        collection = self._catalog.get(requests.collection_name(request.collection))
+        collection = await self._catalog.get(requests.collection_name(request.collection))
         view = requests.view(request.view)
         filter_bytes = request.filter.SerializeToString(deterministic=True)
         listing = Listing.of(
@@ -176,8 +176,8 @@ class RetrievalService:
         paths = [f"queries[{at}]" for at in range(len(request.queries))]
         queries = list(map(requests.query, request.queries, paths))
         if options.filter is None:  # under one, nobody knows how few match
-            passages = self._catalog.get(collection).info().passage_count
-            answers.check_hits(len(queries) * min(options.top_k, passages))
+            info = await self._collections.get(collection)
+            answers.check_hits(len(queries) * min(options.top_k, info.passage_count))
         results = await self._retriever.retrieve(
             collection, queries, options, call, paths=[f"{path}." for path in paths]
         )

@@ -15,7 +15,6 @@ from finesieve.v1 import (
     search_pb2,
 )
 from finesieve_server.errors import Unavailable
-from finesieve_server.index.catalog import Catalog
 from finesieve_server.rpc.admission import Admission, Phase
 from finesieve_server.rpc.embedding import EmbeddingService
 from finesieve_server.rpc.gate import Gate
@@ -27,6 +26,7 @@ from finesieve_server.rpc.search import SearchService
 from finesieve_server.rpc.visit import TenantOf, one_tenant
 from finesieve_server.search.collections import Collections
 from finesieve_server.search.embedder import Embedder
+from finesieve_server.search.index import Catalog
 from finesieve_server.search.ingester import Ingester
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.models import Models

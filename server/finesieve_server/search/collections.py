@@ -1,8 +1,10 @@
 """Create, describe and remove collections: what a new one gets where its caller left it open."""
 
+import asyncio
+
 from finesieve_server.errors import InvalidArgument
-from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.records import CollectionInfo, CollectionSpec, Distance, HnswOptions
+from finesieve_server.search.index import Catalog
 from finesieve_server.search.models import Models
 
 _MAX_DIMENSION = 16_384
@@ -57,15 +59,18 @@ class Collections:
             hnsw=hnsw,
             caller_embeds=caller_embeds,
         )
-        return (await self._catalog.create(spec)).info()
+        created = await self._catalog.create(spec)
+        return await created.info()
 
-    def get(self, name: str) -> CollectionInfo:
+    async def get(self, name: str) -> CollectionInfo:
         """Raises CollectionNotFound."""
-        return self._catalog.get(name).info()
+        collection = await self._catalog.get(name)
+        return await collection.info()
 
-    def page(self, after: str, limit: int) -> list[CollectionInfo]:
+    async def page(self, after: str, limit: int) -> list[CollectionInfo]:
         """Return up to `limit` collections by name, from the first name greater than `after`."""
-        return [each.info() for each in self._catalog.page(after, limit)]
+        page = await self._catalog.page(after, limit)
+        return list(await asyncio.gather(*(each.info() for each in page)))
 
     async def delete(self, name: str) -> None:
         """Remove the collection and everything in it. Raises CollectionNotFound."""

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finesieve_server.errors import InvalidArgument
-from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.records import (
     CollectionSpec,
     Passage,
@@ -16,6 +15,7 @@ from finesieve_server.index.records import (
 )
 from finesieve_server.search.call import Call
 from finesieve_server.search.embedder import Embedder
+from finesieve_server.search.index import Catalog
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.models import Models
 from finesieve_server.search.passage_reader import PassageReader
@@ -53,7 +53,7 @@ class Ingester:
         Raises CollectionNotFound, InvalidArgument naming passages[i], what the batcher raises, and
         StorageFull.
         """
-        target = self._catalog.get(collection)
+        target = await self._catalog.get(collection)
         if replace_documents:
             require_documents(passages)
         self._check(target.spec, passages)

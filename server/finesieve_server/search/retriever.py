@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finesieve_server.batching.plan import Priority
-from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.distances import comparable
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.records import CollectionSpec, Found, View
 from finesieve_server.search.call import Call
 from finesieve_server.search.embedder import Embedder, Role
+from finesieve_server.search.index import Catalog
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.models import Models
 from finesieve_server.search.texts import check_text
@@ -59,7 +59,7 @@ class Retriever:
         Raises CollectionNotFound; FailedPrecondition where a text comes and the collection's model
         is not here; InvalidArgument for a text or a vector that cannot be one of its queries.
         """
-        target = self._catalog.get(collection)
+        target = await self._catalog.get(collection)
         fields, given = [], []
         for query, path in zip(queries, paths, strict=True):
             if isinstance(query, str):

@@ -8,14 +8,14 @@ import asyncio
 import math
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import structlog
 
 from finesieve_server.errors import FinesieveError
-from finesieve_server.index.catalog import Catalog
-from finesieve_server.index.collection import Collection
+from finesieve_server.index.records import CollectionSpec, Untokenized
 from finesieve_server.search.call import Call
 from finesieve_server.search.models import Models
 from finesieve_server.search.passage_reader import PassageReader
@@ -25,6 +25,35 @@ from finesieve_server.search.texts import TokenizerPool, full_text
 _REST = 4.0
 
 _log = structlog.get_logger(__name__)
+
+
+class Collection(Protocol):
+    """What keeps tokens beside its passages."""
+
+    @property
+    def spec(self) -> CollectionSpec:
+        """What was fixed when the collection was created."""
+
+    async def lacking_tokens(self, keys: Sequence[str], after: int | None) -> Untokenized:
+        """Return the next passages, of a walk over all, that lack tokens under any of the keys.
+
+        `after` is what the last step went through; None starts where an earlier walk ended.
+        """
+
+    async def keep_tokens(
+        self, found: Untokenized, tokens: Mapping[str, Sequence[bytes | None]]
+    ) -> None:
+        """Keep tokens of passages that lacked them, and remember how far the walk has come."""
+
+    async def drop_other_tokens(self, keys: Sequence[str], after: int) -> int | None:
+        """Drop some of what is kept under other keys; return where to go on, None at the end."""
+
+
+class Catalog(Protocol):
+    """Collections that keep tokens; not every index does."""
+
+    async def page(self, after: str, limit: int) -> Sequence[Collection]:
+        """Return up to `limit` collections with names beyond `after`."""
 
 
 class TokenKeeper:
@@ -50,7 +79,7 @@ class TokenKeeper:
         """Return once all collections are complete, but for those that cannot be."""
         if not self._models:
             return  # the tokens of models that may come back are left alone
-        for collection in self._catalog.page("", sys.maxsize):
+        for collection in await self._catalog.page("", sys.maxsize):
             name = collection.spec.name
             try:
                 made = await self._complete(collection)

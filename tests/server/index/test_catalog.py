@@ -31,8 +31,8 @@ from finesieve_server.index.records import (
 from tests.server.index.corpus import embeddings, ids, passages, spec
 
 
-def names(catalog: Catalog, after: str = "", limit: int = 100) -> list[str]:
-    return [collection.spec.name for collection in catalog.page(after, limit)]
+async def names(catalog: Catalog, after: str = "", limit: int = 100) -> list[str]:
+    return [collection.spec.name for collection in await catalog.page(after, limit)]
 
 
 async def test_a_collection_is_there_again_after_a_restart_as_it_was_made(tmp_path: Path) -> None:
@@ -40,12 +40,12 @@ async def test_a_collection_is_there_again_after_a_restart_as_it_was_made(tmp_pa
     catalog = await Catalog.open(tmp_path)
     collection = await catalog.create(made)
     await collection.upsert(passages(3), list(embeddings(3, dimension=7)))
-    before = collection.info()
+    before = await collection.info()
     await catalog.close()
 
     catalog = await Catalog.open(tmp_path)
 
-    assert catalog.get("d").info() == before
+    assert await (await catalog.get("d")).info() == before
     assert before.spec == made
     assert abs(before.create_time - datetime.now(UTC)) < timedelta(minutes=5)
     await catalog.close()
@@ -67,9 +67,9 @@ async def test_pages_list_collections_by_name(catalog: Catalog) -> None:
     for name in ("b", "a", "d", "c"):
         await catalog.create(spec(name))
 
-    assert names(catalog) == ["a", "b", "c", "d"]
-    assert names(catalog, after="a", limit=2) == ["b", "c"]
-    assert names(catalog, after="d") == []
+    assert await names(catalog) == ["a", "b", "c", "d"]
+    assert await names(catalog, after="a", limit=2) == ["b", "c"]
+    assert await names(catalog, after="d") == []
 
 
 async def test_a_deleted_collection_is_gone_with_its_files_and_its_name_is_free(
@@ -83,14 +83,14 @@ async def test_a_deleted_collection_is_gone_with_its_files_and_its_name_is_free(
 
     assert list((tmp_path / "collections").iterdir()) == []
     with pytest.raises(CollectionNotFound):
-        catalog.get("docs")
+        await catalog.get("docs")
     with pytest.raises(CollectionNotFound):
         await catalog.delete("docs")
     second = await catalog.create(spec())
-    assert second.info().passage_count == 0
+    assert (await second.info()).passage_count == 0
     await catalog.close()
     catalog = await Catalog.open(tmp_path)
-    assert catalog.get("docs").info().passage_count == 0
+    assert (await (await catalog.get("docs")).info()).passage_count == 0
     await catalog.close()
 
 
@@ -121,9 +121,9 @@ async def test_a_creation_whose_caller_gave_up_is_whole_or_absent(tmp_path: Path
     await catalog.close()
 
     catalog = await Catalog.open(tmp_path)
-    assert len(names(catalog)) == len(list((tmp_path / "collections").iterdir()))
-    for name in names(catalog):
-        await catalog.get(name).upsert(passages(1), list(embeddings(1)))
+    assert len(await names(catalog)) == len(list((tmp_path / "collections").iterdir()))
+    for name in await names(catalog):
+        await (await catalog.get(name)).upsert(passages(1), list(embeddings(1)))
     await catalog.close()
 
 
@@ -138,7 +138,7 @@ async def test_a_folder_that_no_row_names_is_removed_at_the_next_start(tmp_path:
     catalog = await Catalog.open(tmp_path)
 
     assert not orphan.exists()
-    assert names(catalog) == ["docs"]
+    assert await names(catalog) == ["docs"]
     await catalog.close()
 
 
@@ -187,13 +187,13 @@ async def test_collections_survive_kill_9_and_deleted_ones_stay_gone(
 
         made = {int(line.split()[1]) for line in told if line.startswith("made")}
         gone = {int(line.split()[1]) for line in told if line.startswith("gone")}
-        there = {int(name[1:]) for name in names(catalog)}
+        there = {int(name[1:]) for name in await names(catalog)}
         newest = max(made, default=-1)
         under_way = {newest + 1, newest - 1} if newest % 3 == 2 else {newest + 1}
         assert made - gone - under_way <= there <= (made - gone) | under_way
         assert len(list((data_dir / "collections").iterdir())) == len(there)
-        for name in names(catalog):
-            assert await catalog.get(name).page("", 1, 1, None, View.ID) == ([], False)
+        for name in await names(catalog):
+            assert await (await catalog.get(name)).page("", 1, 1, None, View.ID) == ([], False)
         await catalog.close()
 
 
@@ -221,7 +221,7 @@ async def test_a_directory_of_a_newer_format_is_refused_with_what_to_do(
     write_format(tmp_path, database, known)
 
     catalog = await Catalog.open(tmp_path)
-    assert names(catalog) == ["docs"]
+    assert await names(catalog) == ["docs"]
     await catalog.close()
 
 
@@ -265,7 +265,7 @@ async def test_a_damaged_store_is_data_loss_for_its_collection_and_the_others_se
     damage(store_of(tmp_path, "damaged"))
 
     catalog = await Catalog.open(tmp_path)
-    damaged = catalog.get("damaged")
+    damaged = await catalog.get("damaged")
 
     for call in (
         damaged.get(["p00001"], View.FULL),
@@ -275,11 +275,11 @@ async def test_a_damaged_store_is_data_loss_for_its_collection_and_the_others_se
     ):
         with pytest.raises(DataLoss):
             await call
-    assert damaged.info().state is State.DAMAGED
-    [found] = await catalog.get("sound").search(embeddings(50)[3:4], 1)
+    assert (await damaged.info()).state is State.DAMAGED
+    [found] = await (await catalog.get("sound")).search(embeddings(50)[3:4], 1)
     assert ids(found) == ["p00003"]
     await catalog.delete("damaged")
-    assert names(catalog) == ["sound"]
+    assert await names(catalog) == ["sound"]
     await catalog.close()
 
 
@@ -293,14 +293,14 @@ async def test_damage_that_shows_while_serving_stops_that_collection_alone(tmp_p
     catalog = await Catalog.open(tmp_path)
     overwrite_pages(store_of(tmp_path, "damaged"))  # more than the connections have cached
 
-    damaged = catalog.get("damaged")
+    damaged = await catalog.get("damaged")
     with pytest.raises(DataLoss):
         await damaged.get([f"p{n:05}" for n in range(900)], View.FULL)
 
-    assert damaged.info().state is State.DAMAGED
+    assert (await damaged.info()).state is State.DAMAGED
     with pytest.raises(DataLoss):
         await damaged.get(["p00000"], View.FULL)
-    assert len(await catalog.get("sound").get(["p00000"], View.FULL)) == 1
+    assert len(await (await catalog.get("sound")).get(["p00000"], View.FULL)) == 1
     await catalog.close()
 
 
@@ -324,7 +324,7 @@ async def test_idle_collections_take_no_thread_and_few_files_each(tmp_path: Path
 
     catalog = await Catalog.open(tmp_path)
 
-    assert len(names(catalog)) == 50
+    assert len(await names(catalog)) == 50
     assert threading.active_count() - threads < 20
     assert open_files() - files < 50 * 8
     await catalog.close()

@@ -88,7 +88,7 @@ async def test_an_update_leaves_nothing_of_the_old_passage(collection: Collectio
     for trace in (Match("old", [1]), InDocument("old")):
         page, _ = await collection.page("", 10, 1 << 20, trace, View.ID)
         assert page == []
-    assert collection.info().passage_count == 1
+    assert (await collection.info()).passage_count == 1
 
 
 async def test_search_finds_what_an_exact_search_finds(collection: Collection) -> None:
@@ -166,7 +166,7 @@ async def test_a_batch_with_one_bad_embedding_changes_nothing(collection: Collec
     with pytest.raises(InvalidArgument, match=r"passages\[1\].embedding.*position 7"):
         await collection.upsert(passages(3, start=1), list(bad))
 
-    assert collection.info().passage_count == 2
+    assert (await collection.info()).passage_count == 2
     page, more = await collection.page("", 10, 1 << 20, None, View.ID)
     assert [passage.id for passage in page] == ["p00000", "p00001"]
     assert not more
@@ -231,7 +231,7 @@ async def test_one_id_twice_in_a_batch_is_refused_at_its_second_place(
         await collection.upsert([Passage("a"), Passage("b"), Passage("a")], list(embeddings(3)))
 
     assert refusal.value.field == "passages[2].id"
-    assert collection.info().passage_count == 0
+    assert (await collection.info()).passage_count == 0
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), 10**400])
@@ -242,7 +242,7 @@ async def test_metadata_that_is_no_json_number_is_refused(
         await collection.upsert([Passage("a", metadata={"x": [number]})], list(embeddings(1)))
 
     assert refusal.value.field == "passages[0].metadata"
-    assert collection.info().passage_count == 0
+    assert (await collection.info()).passage_count == 0
 
 
 async def test_a_context_only_passage_is_kept_and_listed_and_never_found(
@@ -261,7 +261,7 @@ async def test_a_context_only_passage_is_kept_and_listed_and_never_found(
     assert ids(found) == ids(exact) == ids(filtered) == ["leaf"]
     [parent] = await collection.get(["parent"], View.FULL)
     assert parent.context_only
-    assert collection.info().passage_count == 2
+    assert (await collection.info()).passage_count == 2
 
 
 async def test_fewer_matches_than_asked_for_is_a_short_answer(collection: Collection) -> None:
@@ -289,7 +289,7 @@ async def test_deleted_passages_never_come_back(collection: Collection) -> None:
     deleted = await collection.delete([*gone, "nothing", gone[0]])
 
     assert deleted == 1000
-    assert collection.info().passage_count == 2000
+    assert (await collection.info()).passage_count == 2000
     for exact in (False, True):
         found = await collection.search(corpus[:300], 20, exact=exact)
         assert not {each.passage.id for row in found for each in row} & set(gone)
@@ -354,7 +354,7 @@ async def test_a_write_whose_caller_gave_up_is_whole_or_absent(collection: Colle
     by_batch = [sum(int(p.id[1:]) // 50 == batch for p in page) for batch in range(10)]
     assert set(by_batch) <= {0, 50}
     assert all(by_batch[0::2])
-    assert collection.info().passage_count == len(page)
+    assert (await collection.info()).passage_count == len(page)
     assert len((await collection.search(vectors[:1], 1000))[0]) == len(page)
 
 
@@ -417,9 +417,9 @@ async def test_a_closed_collection_refuses_and_a_deleted_one_does_not_exist(
 
 
 async def test_info_tells_count_times_and_state(collection: Collection) -> None:
-    created = collection.info()
+    created = await collection.info()
     await fill(collection, 3)
-    info = collection.info()
+    info = await collection.info()
 
     assert info.spec == spec()
     assert info.passage_count == 3

@@ -31,9 +31,9 @@ async def test_a_directory_of_format_1_opens_with_everything_and_takes_writes(
     write_directory(tmp_path, vectors[:COUNT], with_tokens=with_tokens)
 
     catalog = await Catalog.open(tmp_path)
-    collection = catalog.get("docs")
+    collection = await catalog.get("docs")
 
-    info = collection.info()
+    info = await collection.info()
     assert (info.passage_count, info.update_time.microsecond) == (COUNT, 2)
     page, more = await collection.page("", COUNT, 1 << 30, None, View.WITH_EMBEDDING)
     assert not more
@@ -55,7 +55,7 @@ async def test_a_directory_of_format_1_opens_with_everything_and_takes_writes(
     await collection.upsert(passages(5, COUNT), list(vectors[COUNT:]), {"key": [b"new"] * 5})
     await catalog.close()
     catalog = await Catalog.open(tmp_path)
-    assert catalog.get("docs").info().passage_count == COUNT + 5
+    assert (await (await catalog.get("docs")).info()).passage_count == COUNT + 5
     await catalog.close()
 
 

@@ -23,7 +23,7 @@ async def require_stored(collection: Collection, batches: list[int]) -> None:
     """These batches are there, whole, and are found; no other is."""
     page, _ = await collection.page("", 10**6, 1 << 40, None, View.ID)
     assert [p.id for p in page] == [p.id for number in batches for p in batch(number)]
-    assert collection.info().passage_count == len(page)
+    assert (await collection.info()).passage_count == len(page)
     for number in batches[:3] + batches[-3:]:
         [found] = await collection.search(embeddings(50, seed=number)[:1], 1)
         assert ids(found) == [f"b{number:03}-00"]
@@ -59,7 +59,7 @@ async def test_writes_stop_and_resume_without_a_restart_and_reads_never_stop(
     await require_stored(collection, sorted(stored))
     await catalog.close()
     catalog = await Catalog.open(disk.path / "data")
-    await require_stored(catalog.get("docs"), sorted(stored))
+    await require_stored(await catalog.get("docs"), sorted(stored))
     await catalog.close()
 
 
@@ -94,7 +94,7 @@ async def test_a_collection_can_be_deleted_on_a_full_disk_and_none_made(disk: Di
     await catalog.delete("large")
 
     await require_stored(kept, [0])
-    assert [collection.spec.name for collection in catalog.page("", 10)] == ["docs"]
+    assert [collection.spec.name for collection in await catalog.page("", 10)] == ["docs"]
     assert len(list((disk.path / "data" / "collections").iterdir())) == 1
     disk.free()
     await kept.upsert(batch(1), list(embeddings(50, seed=1)))
@@ -115,7 +115,7 @@ async def test_an_index_that_cannot_be_saved_is_told_and_made_again(disk: Disk) 
     disk.free()
     catalog = await Catalog.open(disk.path / "data")
 
-    found = await catalog.get("docs").search(vectors[:20], 1)
+    found = await (await catalog.get("docs")).search(vectors[:20], 1)
     assert [ids(row)[0] for row in found] == [f"p{n:04}" for n in range(20)]
     await catalog.close()
 
@@ -131,5 +131,5 @@ async def test_a_start_on_a_full_disk_says_so(disk: Disk) -> None:
 
     disk.free()
     catalog = await Catalog.open(disk.path / "data")
-    assert catalog.get("docs").info().passage_count == 0
+    assert (await (await catalog.get("docs")).info()).passage_count == 0
     await catalog.close()

@@ -39,11 +39,11 @@ async def test_a_killed_server_has_lost_nothing_halved_nothing_and_revived_nothi
         with_one_more = apply(state, done)
 
         catalog = await Catalog.open(tmp_path / "data")
-        if not catalog.page("", 1):
+        if not await catalog.page("", 1):
             assert not state, f"kill {kill}: the collection is gone"
             await catalog.close()
             continue
-        collection = catalog.get("docs")
+        collection = await catalog.get("docs")
         stored = await stored_state(collection)
         assert stored in (state, with_one_more), f"kill {kill} after operation {done - 1}"
         if stored != state:
@@ -81,7 +81,7 @@ def run_and_kill(data_dir: Path, number: int, after_s: float) -> list[int]:
 async def stored_state(collection: Collection) -> dict[str, int]:
     page, more = await collection.page("", 10**6, 1 << 40, None, View.FULL)
     assert not more
-    assert collection.info().passage_count == len(page)
+    assert (await collection.info()).passage_count == len(page)
     assert len({passage.id for passage in page}) == len(page), "no duplicates"
     for passage in page:
         assert passage.text == f"by {passage.metadata['by']}"

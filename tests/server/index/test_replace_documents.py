@@ -39,7 +39,7 @@ async def test_a_shorter_document_leaves_no_stale_passages(collection: Collectio
 
     assert upserted == Upserted(inserted=0, updated=4, removed=6)
     assert await stored_ids(collection) == ["a/0", "a/1", "a/2", "a/3", "b/0", "b/1", "b/2"]
-    assert collection.info().passage_count == 7
+    assert (await collection.info()).passage_count == 7
     [found] = await collection.search(VECTORS[:1], 50)
     assert sorted(ids(found)) == await stored_ids(collection)
 

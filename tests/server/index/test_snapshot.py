@@ -44,7 +44,7 @@ async def require_right_answers(collection: Collection) -> None:
     for row, query in zip(found, queries, strict=True):
         truth = [id_ for id_ in nearest_ids(corpus, query, 300) if int(id_[1:]) >= GONE][:10]
         assert len(set(ids(row)) & set(truth)) >= 9
-    assert collection.info().passage_count == COUNT - GONE
+    assert (await collection.info()).passage_count == COUNT - GONE
 
 
 def folder_of(data_dir: Path) -> Path:
@@ -70,9 +70,9 @@ def events_of(log: list[EventDict]) -> list[str]:
 
 async def test_a_saved_index_serves_at_once(copied: Path, log: list[EventDict]) -> None:
     catalog = await Catalog.open(copied)
-    collection = catalog.get("docs")
+    collection = await catalog.get("docs")
 
-    assert collection.info().state is State.READY
+    assert (await collection.info()).state is State.READY
     assert collection._engine is not None
     assert collection._engine.upkeep.vectors.behind == 0
     await require_right_answers(collection)
@@ -83,13 +83,13 @@ async def test_a_saved_index_serves_at_once(copied: Path, log: list[EventDict]) 
 async def test_what_came_after_the_snapshot_is_found_at_once(copied: Path) -> None:
     new = embeddings(30, seed=11)
     catalog = await Catalog.open(copied)
-    await catalog.get("docs").upsert(passages(10, COUNT), list(new[:10]))
-    await catalog.get("docs").upsert(passages(20, 200), list(new[10:]))
-    await catalog.get("docs").delete(["p00300"])
+    await (await catalog.get("docs")).upsert(passages(10, COUNT), list(new[:10]))
+    await (await catalog.get("docs")).upsert(passages(20, 200), list(new[10:]))
+    await (await catalog.get("docs")).delete(["p00300"])
     await catalog.close()  # too little changed for another snapshot
 
     catalog = await Catalog.open(copied)
-    collection = catalog.get("docs")
+    collection = await catalog.get("docs")
 
     found = await collection.search(new, 1)
     assert [ids(row)[0] for row in found[:10]] == [f"p{COUNT + n:05}" for n in range(10)]
@@ -147,10 +147,10 @@ async def test_a_damaged_snapshot_is_noticed_and_made_again(
 
         told = f"seed {seed}: {damage.__name__} of {kind}"
         assert "snapshot not used" in events_of(log), told
-        collection = catalog.get("docs")
+        collection = await catalog.get("docs")
         await require_right_answers(collection)
         await collection.settled()
-        assert collection.info().state is State.READY, told
+        assert (await collection.info()).state is State.READY, told
         await require_right_answers(collection)
         await catalog.close()
         assert "snapshot saved" in events_of(log), told
@@ -161,8 +161,8 @@ async def test_an_older_snapshot_put_back_is_noticed(copied: Path, log: list[Eve
     folder = folder_of(copied)
     older = {path.name: path.read_bytes() for path in folder.iterdir() if "store" not in path.name}
     catalog = await Catalog.open(copied)
-    await catalog.get("docs").upsert(passages(500, COUNT), list(embeddings(500, seed=3)))
-    await catalog.get("docs").settled()
+    await (await catalog.get("docs")).upsert(passages(500, COUNT), list(embeddings(500, seed=3)))
+    await (await catalog.get("docs")).settled()
     await catalog.close()
     for name, content in older.items():
         (folder / name).write_bytes(content)
@@ -171,7 +171,7 @@ async def test_an_older_snapshot_put_back_is_noticed(copied: Path, log: list[Eve
     catalog = await Catalog.open(copied)
 
     assert "generation is 1, the newest is 2" in str(log[0])
-    found = await catalog.get("docs").search(embeddings(500, seed=3)[:5], 1)
+    found = await (await catalog.get("docs")).search(embeddings(500, seed=3)[:5], 1)
     assert [ids(row)[0] for row in found] == [f"p{COUNT + n:05}" for n in range(5)]
     await catalog.close()
 
@@ -189,7 +189,7 @@ async def test_another_collection_s_snapshot_is_noticed(
 
     assert log[0]["event"] == "snapshot not used"
     assert "uid" in log[0]["reason"]
-    await require_right_answers(catalog.get("docs"))
+    await require_right_answers(await catalog.get("docs"))
     await catalog.close()
 
 
@@ -204,8 +204,8 @@ async def test_a_store_put_back_from_before_the_snapshot_is_noticed(
     folder = folder_of(data_dir)
     older_store = (folder / "store.db").read_bytes()
     catalog = await Catalog.open(data_dir)
-    await catalog.get("docs").upsert(passages(500, COUNT), list(embeddings(500, seed=3)))
-    await catalog.get("docs").settled()
+    await (await catalog.get("docs")).upsert(passages(500, COUNT), list(embeddings(500, seed=3)))
+    await (await catalog.get("docs")).settled()
     await catalog.close()
     (folder / "store.db").write_bytes(older_store)
     log.clear()
@@ -213,7 +213,7 @@ async def test_a_store_put_back_from_before_the_snapshot_is_noticed(
     # Generation 2 against 1: as if the server had died between rename and note. But the labels
     # that it knows were never given by this store, which will give them to other passages.
     catalog = await Catalog.open(data_dir)
-    collection = catalog.get("docs")
+    collection = await catalog.get("docs")
     await collection.upsert(passages(500, COUNT), list(embeddings(500, seed=4)))
 
     assert "the store's last is" in str(log[0])
@@ -232,8 +232,8 @@ async def test_a_crash_between_rename_and_note_keeps_the_new_snapshot(
     catalog = await Catalog.open(copied)
 
     assert events_of(log) == []
-    assert catalog.get("docs")._engine is not None
-    await require_right_answers(catalog.get("docs"))
+    assert (await catalog.get("docs"))._engine is not None
+    await require_right_answers(await catalog.get("docs"))
     await catalog.close()
     catalog = await Catalog.open(copied)
     assert events_of(log) == []

@@ -88,7 +88,7 @@ async def test_a_store_without_the_tables_is_opened_and_gets_them(tmp_path: Path
 
     catalog = await Catalog.open(tmp_path)
 
-    collection = catalog.get("docs")
+    collection = await catalog.get("docs")
     assert len(titles(await walk(collection, "a"))) == 5
     await store(collection, 1, "a", start=5)
     assert (await kept(collection, "a"))["p00005"] == b"tokens of p00005"
@@ -132,7 +132,7 @@ async def test_what_a_walk_made_is_kept_unless_its_passage_is_gone(collection: C
     found = await collection.lacking_tokens(["a"], None)
     await collection.delete(["p00001"])
 
-    updated = collection.info().update_time
+    updated = (await collection.info()).update_time
     await collection.keep_tokens(found, {"a": tokens_for(["p00000", "p00001", "p00002"])})
 
     assert await kept(collection, "a") == {
@@ -140,7 +140,7 @@ async def test_what_a_walk_made_is_kept_unless_its_passage_is_gone(collection: C
         "p00002": b"tokens of p00002",
     }
     assert rows(collection, "passage_tokens") == 2
-    assert collection.info().update_time == updated, "what is derived is no update"
+    assert (await collection.info()).update_time == updated, "what is derived is no update"
 
 
 async def test_a_walk_goes_on_where_an_earlier_one_ended(tmp_path: Path) -> None:
@@ -152,11 +152,11 @@ async def test_a_walk_goes_on_where_an_earlier_one_ended(tmp_path: Path) -> None
     await catalog.close()
 
     catalog = await Catalog.open(tmp_path)
-    following = await catalog.get("docs").lacking_tokens(["a"], None)
+    following = await (await catalog.get("docs")).lacking_tokens(["a"], None)
 
     assert following.labels == [*range(found.through + 1, 101)]
     assert following.is_last
-    assert titles(await walk(catalog.get("docs"), "a", "b"))[0] == "title 0", "b lacks all"
+    assert titles(await walk(await catalog.get("docs"), "a", "b"))[0] == "title 0", "b lacks all"
     await catalog.close()
 
 

@@ -81,7 +81,7 @@ async def test_a_graph_that_is_mostly_dead_is_made_again_from_the_living(
     assert told.count("index compaction finished") == 1
     slim = engine_of(collection).upkeep.vectors
     assert slim.count <= 3001
-    assert slim.live_count == collection.info().passage_count == 2999
+    assert slim.live_count == (await collection.info()).passage_count == 2999
     assert slim.graph is not None
     assert slim.graph.live == 2999
     found = await collection.search(new[:50], 1)
@@ -89,8 +89,8 @@ async def test_a_graph_that_is_mostly_dead_is_made_again_from_the_living(
     await catalog.close()
 
     catalog = await Catalog.open(tmp_path)
-    assert catalog.get("docs").info().state is State.READY
-    found = await catalog.get("docs").search(new[:50], 1)
+    assert (await (await catalog.get("docs")).info()).state is State.READY
+    found = await (await catalog.get("docs")).search(new[:50], 1)
     assert [ids(row)[0] for row in found] == [f"p{6000 + n:05}" for n in range(50)]
     assert count_files(tmp_path, "vectors-*.f32") == 1
     await catalog.close()
@@ -169,14 +169,14 @@ async def test_a_large_collection_without_a_snapshot_serves_while_it_is_rebuilt(
     log.clear()
 
     catalog = await Catalog.open(tmp_path)
-    collection = catalog.get("docs")
+    collection = await catalog.get("docs")
 
-    assert collection.info().state is State.REBUILDING
+    assert (await collection.info()).state is State.REBUILDING
     found = await collection.search(vectors[:20], 1)
     assert [ids(row)[0] for row in found] == [f"p{n:05}" for n in range(20)]
     await collection.upsert([Passage("new")], [embeddings(1, seed=8)[0]])
     await collection.settled()
-    assert collection.info().state is State.READY
+    assert (await collection.info()).state is State.READY
     told = [event["event"] for event in log]
     assert told[0] == "snapshot not used"
     assert told[1] == "index rebuild started"
@@ -197,6 +197,6 @@ async def test_closing_does_not_wait_for_the_graph(tmp_path: Path) -> None:
     assert behind > 1000
     assert engine_of(collection).upkeep.vectors.behind > 0
     catalog = await Catalog.open(tmp_path)
-    found = await catalog.get("docs").search(embeddings(9000)[-20:], 1)
+    found = await (await catalog.get("docs")).search(embeddings(9000)[-20:], 1)
     assert [ids(row)[0] for row in found] == [f"p{8980 + n:05}" for n in range(20)]
     await catalog.close()

@@ -62,8 +62,8 @@ def embedding(id_: str, number: int) -> NDArray[np.float32]:
 async def write(data_dir: Path, number: int) -> None:
     print("opening", flush=True)  # noqa: T201
     catalog = await Catalog.open(data_dir, snapshot_changes=SNAPSHOT_CHANGES)
-    names = [collection.spec.name for collection in catalog.page("", 1)]
-    collection = catalog.get("docs") if names else await catalog.create(spec())
+    names = [collection.spec.name for collection in await catalog.page("", 1)]
+    collection = await catalog.get("docs") if names else await catalog.create(spec())
     while True:
         todo = operation(number)
         if todo.upserted:

@@ -86,9 +86,8 @@ class Stages:
     reranker: Reranker
     two_stage: TwoStage
 
-    @property
-    def collection(self) -> Collection:
-        return self.catalog.get("docs")
+    async def collection(self) -> Collection:
+        return await self.catalog.get("docs")
 
     async def search(
         self, options: RerankOptions | None = None, seconds: float = 30.0
@@ -165,7 +164,7 @@ async def forget_tokens(stages: Stages) -> None:
     """Leave the passages as a version that kept no tokens would have stored them."""
     after: int | None = 0
     while after is not None:
-        after = await stages.collection.drop_other_tokens([], after)
+        after = await (await stages.collection()).drop_other_tokens([], after)
     stages.tokenizers.encoded.clear()
 
 
@@ -230,7 +229,9 @@ async def test_passages_that_bring_their_embedding_get_tokens_too(stages: Stages
     await stages.ingester.upsert("docs", [Passage("a", "b c", embedding=vector)], call())
 
     model = stages.models.cross_encoder()
-    [[found]] = await stages.collection.search(vector[None], 1, tokens_of=model.tokens_key)
+    [[found]] = await (await stages.collection()).search(
+        vector[None], 1, tokens_of=model.tokens_key
+    )
     assert found.tokens is not None
     assert model.unpack(found.tokens).tolist() == model.tokenizer.encode(["b c"])[0].tolist()
 
@@ -245,7 +246,7 @@ async def test_where_no_cross_encoder_is_loaded_nothing_is_kept_and_nothing_drop
     await ingester.upsert("docs", [Passage("new", "of no tokens")], call())
     await TokenKeeper(ingested.catalog, alone, ingested.tokenizers).walk()
 
-    lacking = await ingested.collection.lacking_tokens([encoders[1].tokens_key], None)
+    lacking = await (await ingested.collection()).lacking_tokens([encoders[1].tokens_key], None)
     assert lacking.passages == [("", "of no tokens")]
 
 
@@ -263,11 +264,13 @@ async def test_the_keeper_makes_what_is_lacking_and_the_answer_stays(ingested: S
 
 async def test_the_keeper_drops_what_no_model_reads(ingested: Stages) -> None:
     passage = Passage("other", "x", embedding=np.ones(384, np.float32))
-    await ingested.collection.upsert([passage], [passage.embedding], {"gone": [b"xyz"]})
+    await (await ingested.collection()).upsert([passage], [passage.embedding], {"gone": [b"xyz"]})
 
     await TokenKeeper(ingested.catalog, ingested.models, ingested.tokenizers).walk()
 
-    [found] = await ingested.collection.search(np.ones((1, 384), np.float32), 1, tokens_of="gone")
+    [found] = await (await ingested.collection()).search(
+        np.ones((1, 384), np.float32), 1, tokens_of="gone"
+    )
     assert [each.tokens for each in found] == [None]
 
 
