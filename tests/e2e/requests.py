@@ -27,6 +27,7 @@ RERANK = "/finesieve.v1.RerankService/Rerank"
 STREAM_RERANK = "/finesieve.v1.RerankService/StreamRerank"
 SEARCH = "/finesieve.v1.SearchService/Search"
 EMBED = "/finesieve.v1.EmbeddingService/Embed"
+COUNT_TOKENS = "/finesieve.v1.EmbeddingService/CountTokens"
 MODELS = "/finesieve.v1.ModelService/ListModels"
 
 SERVICES = [

@@ -17,6 +17,7 @@ from finesieve.v1 import (
 from tests.e2e.conftest import logged_call
 from tests.e2e.requests import (
     COLLECTION,
+    COUNT_TOKENS,
     DELETE,
     EMBED,
     MIB,
@@ -83,6 +84,7 @@ async def test_an_oversized_text_is_refused_before_it_is_tokenized(
         (RERANK, rerank(text, "a"), "query"),
         (SEARCH, search_pb2.SearchRequest(collection=COLLECTION, query=text), "query"),
         (EMBED, embedding_pb2.EmbedRequest(texts=["a", text]), "texts[1]"),
+        (COUNT_TOKENS, embedding_pb2.CountTokensRequest(texts=["a", text]), "texts[1]"),
         (
             UPSERT,
             retrieval_pb2.UpsertPassagesRequest(collection=COLLECTION, passages=[passage]),

@@ -21,6 +21,7 @@ from tests.conftest import StartServer
 from tests.e2e.requests import (
     BATCH,
     COLLECTION,
+    COUNT_TOKENS,
     CREATE,
     EMBED,
     MODELS,
@@ -237,6 +238,24 @@ async def test_a_text_longer_than_the_window_is_embedded_and_reported(wire: Wire
 
     assert list(answer.truncated) == [1]
     assert answer.embeddings[0] == answer.embeddings[2]
+
+
+async def test_tokens_are_counted_as_the_embedder_reads_them(wire: Wire) -> None:
+    texts = ["eels", "eels migrate", "many words in a row " * 500]
+
+    counted = await wire.ask(
+        COUNT_TOKENS,
+        embedding_pb2.CountTokensRequest(texts=texts),
+        embedding_pb2.CountTokensResponse,
+    )
+
+    embedded = await wire.ask(
+        EMBED, embedding_pb2.EmbedRequest(texts=texts[:2]), embedding_pb2.EmbedResponse
+    )
+    assert sum(counted.tokens[:2]) + 2 * counted.added_tokens == embedded.tokens
+    assert counted.tokens[2] == 2_500 > counted.max_tokens
+    assert (counted.added_tokens, counted.max_tokens) == (2, 256)
+    assert counted.model == embedded.model
 
 
 async def test_the_models_say_what_they_are(wire: Wire) -> None:

@@ -53,6 +53,7 @@ class AsyncClient:
     rerank = awaited(ranking.rerank)
     search = awaited(ranking.search)
     embed = awaited(ranking.embed)
+    count_tokens = awaited(ranking.count_tokens)
     list_models = awaited(ranking.list_models)
 
     def __init__(

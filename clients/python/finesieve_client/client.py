@@ -57,6 +57,7 @@ class Client:
     rerank = answered(ranking.rerank)
     search = answered(ranking.search)
     embed = answered(ranking.embed)
+    count_tokens = answered(ranking.count_tokens)
     list_models = answered(ranking.list_models)
 
     def __init__(

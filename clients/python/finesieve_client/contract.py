@@ -87,6 +87,9 @@ STREAM_RERANK = Method(
 )
 SEARCH = Method("SearchService", search_pb2.SearchRequest, search_pb2.SearchResponse)
 EMBED = Method("EmbeddingService", embedding_pb2.EmbedRequest, embedding_pb2.EmbedResponse)
+COUNT_TOKENS = Method(
+    "EmbeddingService", embedding_pb2.CountTokensRequest, embedding_pb2.CountTokensResponse
+)
 LIST_MODELS = Method("ModelService", models_pb2.ListModelsRequest, models_pb2.ListModelsResponse)
 
 # Whatever is a method above, so that none is forgotten.

@@ -26,7 +26,7 @@ from finesieve.v1 import passages_pb2 as finesieve_dot_v1_dot_passages__pb2
 from finesieve.v1 import results_pb2 as finesieve_dot_v1_dot_results__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66inesieve/v1/embedding.proto\x12\x0c\x66inesieve.v1\x1a\x1b\x66inesieve/v1/passages.proto\x1a\x1a\x66inesieve/v1/results.proto\"R\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12$\n\x04role\x18\x03 \x01(\x0e\x32\x16.finesieve.v1.TextRole\"\x9b\x01\n\rEmbedResponse\x12+\n\nembeddings\x18\x01 \x03(\x0b\x32\x17.finesieve.v1.Embedding\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06tokens\x18\x03 \x01(\x04\x12\x11\n\ttruncated\x18\x04 \x03(\r\x12+\n\x07timings\x18\x05 \x01(\x0b\x32\x1a.finesieve.v1.StageTimings*Q\n\x08TextRole\x12\x19\n\x15TEXT_ROLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fTEXT_ROLE_QUERY\x10\x01\x12\x15\n\x11TEXT_ROLE_PASSAGE\x10\x02\x32T\n\x10\x45mbeddingService\x12@\n\x05\x45mbed\x12\x1a.finesieve.v1.EmbedRequest\x1a\x1b.finesieve.v1.EmbedResponseBh\n\x10\x64\x65v.finesieve.v1B\x0e\x45mbeddingProtoP\x01ZBgithub.com/finesieve/finesieve/clients/go/finesieve/v1;finesievev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66inesieve/v1/embedding.proto\x12\x0c\x66inesieve.v1\x1a\x1b\x66inesieve/v1/passages.proto\x1a\x1a\x66inesieve/v1/results.proto\"R\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12$\n\x04role\x18\x03 \x01(\x0e\x32\x16.finesieve.v1.TextRole\"\x9b\x01\n\rEmbedResponse\x12+\n\nembeddings\x18\x01 \x03(\x0b\x32\x17.finesieve.v1.Embedding\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06tokens\x18\x03 \x01(\x04\x12\x11\n\ttruncated\x18\x04 \x03(\r\x12+\n\x07timings\x18\x05 \x01(\x0b\x32\x1a.finesieve.v1.StageTimings\"X\n\x12\x43ountTokensRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12$\n\x04role\x18\x03 \x01(\x0e\x32\x16.finesieve.v1.TextRole\"^\n\x13\x43ountTokensResponse\x12\x0e\n\x06tokens\x18\x01 \x03(\r\x12\x14\n\x0c\x61\x64\x64\x65\x64_tokens\x18\x02 \x01(\r\x12\x12\n\nmax_tokens\x18\x03 \x01(\r\x12\r\n\x05model\x18\x04 \x01(\t*Q\n\x08TextRole\x12\x19\n\x15TEXT_ROLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fTEXT_ROLE_QUERY\x10\x01\x12\x15\n\x11TEXT_ROLE_PASSAGE\x10\x02\x32\xa8\x01\n\x10\x45mbeddingService\x12@\n\x05\x45mbed\x12\x1a.finesieve.v1.EmbedRequest\x1a\x1b.finesieve.v1.EmbedResponse\x12R\n\x0b\x43ountTokens\x12 .finesieve.v1.CountTokensRequest\x1a!.finesieve.v1.CountTokensResponseBh\n\x10\x64\x65v.finesieve.v1B\x0e\x45mbeddingProtoP\x01ZBgithub.com/finesieve/finesieve/clients/go/finesieve/v1;finesievev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +34,16 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'finesieve.v1.embedding_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.finesieve.v1B\016EmbeddingProtoP\001ZBgithub.com/finesieve/finesieve/clients/go/finesieve/v1;finesievev1'
-  _globals['_TEXTROLE']._serialized_start=345
-  _globals['_TEXTROLE']._serialized_end=426
+  _globals['_TEXTROLE']._serialized_start=531
+  _globals['_TEXTROLE']._serialized_end=612
   _globals['_EMBEDREQUEST']._serialized_start=103
   _globals['_EMBEDREQUEST']._serialized_end=185
   _globals['_EMBEDRESPONSE']._serialized_start=188
   _globals['_EMBEDRESPONSE']._serialized_end=343
-  _globals['_EMBEDDINGSERVICE']._serialized_start=428
-  _globals['_EMBEDDINGSERVICE']._serialized_end=512
+  _globals['_COUNTTOKENSREQUEST']._serialized_start=345
+  _globals['_COUNTTOKENSREQUEST']._serialized_end=433
+  _globals['_COUNTTOKENSRESPONSE']._serialized_start=435
+  _globals['_COUNTTOKENSRESPONSE']._serialized_end=529
+  _globals['_EMBEDDINGSERVICE']._serialized_start=615
+  _globals['_EMBEDDINGSERVICE']._serialized_end=783
 # @@protoc_insertion_point(module_scope)

@@ -41,3 +41,25 @@ class EmbedResponse(_message.Message):
     truncated: _containers.RepeatedScalarFieldContainer[int]
     timings: _results_pb2.StageTimings
     def __init__(self, embeddings: _Optional[_Iterable[_Union[_passages_pb2.Embedding, _Mapping]]] = ..., model: _Optional[str] = ..., tokens: _Optional[int] = ..., truncated: _Optional[_Iterable[int]] = ..., timings: _Optional[_Union[_results_pb2.StageTimings, _Mapping]] = ...) -> None: ...
+
+class CountTokensRequest(_message.Message):
+    __slots__ = ("model", "texts", "role")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    role: TextRole
+    def __init__(self, model: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., role: _Optional[_Union[TextRole, str]] = ...) -> None: ...
+
+class CountTokensResponse(_message.Message):
+    __slots__ = ("tokens", "added_tokens", "max_tokens", "model")
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    ADDED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    tokens: _containers.RepeatedScalarFieldContainer[int]
+    added_tokens: int
+    max_tokens: int
+    model: str
+    def __init__(self, tokens: _Optional[_Iterable[int]] = ..., added_tokens: _Optional[int] = ..., max_tokens: _Optional[int] = ..., model: _Optional[str] = ...) -> None: ...

@@ -39,6 +39,11 @@ class EmbeddingServiceStub(object):
                 request_serializer=finesieve_dot_v1_dot_embedding__pb2.EmbedRequest.SerializeToString,
                 response_deserializer=finesieve_dot_v1_dot_embedding__pb2.EmbedResponse.FromString,
                 _registered_method=True)
+        self.CountTokens = channel.unary_unary(
+                '/finesieve.v1.EmbeddingService/CountTokens',
+                request_serializer=finesieve_dot_v1_dot_embedding__pb2.CountTokensRequest.SerializeToString,
+                response_deserializer=finesieve_dot_v1_dot_embedding__pb2.CountTokensResponse.FromString,
+                _registered_method=True)
 
 
 class EmbeddingServiceServicer(object):
@@ -50,6 +55,14 @@ class EmbeddingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountTokens(self, request, context):
+        """How much of the model's window texts take, without embedding them: for
+        callers that cut documents into passages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EmbeddingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -57,6 +70,11 @@ def add_EmbeddingServiceServicer_to_server(servicer, server):
                     servicer.Embed,
                     request_deserializer=finesieve_dot_v1_dot_embedding__pb2.EmbedRequest.FromString,
                     response_serializer=finesieve_dot_v1_dot_embedding__pb2.EmbedResponse.SerializeToString,
+            ),
+            'CountTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountTokens,
+                    request_deserializer=finesieve_dot_v1_dot_embedding__pb2.CountTokensRequest.FromString,
+                    response_serializer=finesieve_dot_v1_dot_embedding__pb2.CountTokensResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -86,6 +104,33 @@ class EmbeddingService(object):
             '/finesieve.v1.EmbeddingService/Embed',
             finesieve_dot_v1_dot_embedding__pb2.EmbedRequest.SerializeToString,
             finesieve_dot_v1_dot_embedding__pb2.EmbedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/finesieve.v1.EmbeddingService/CountTokens',
+            finesieve_dot_v1_dot_embedding__pb2.CountTokensRequest.SerializeToString,
+            finesieve_dot_v1_dot_embedding__pb2.CountTokensResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,4 +1,4 @@
-"""EmbeddingService: the bi-encoder alone."""
+"""EmbeddingService: the bi-encoder alone, and its tokenizer."""
 
 import time
 
@@ -31,4 +31,18 @@ class EmbeddingService:
             tokens=embedded.tokens,
             truncated=embedded.truncated,
             timings=answers.timings(call.times, time.perf_counter() - started),
+        )
+
+    async def CountTokens(
+        self, request: embedding_pb2.CountTokensRequest, call: Call
+    ) -> embedding_pb2.CountTokensResponse:
+        requests.check_count("texts", request.texts, self._limits.max_texts)
+        counted = await self._embedder.count(
+            request.texts, requests.role(request.role), call, model=request.model
+        )
+        return embedding_pb2.CountTokensResponse(
+            tokens=counted.tokens,
+            added_tokens=counted.added,
+            max_tokens=counted.window,
+            model=counted.model,
         )

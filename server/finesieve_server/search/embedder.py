@@ -38,6 +38,16 @@ class Embedded:
     truncated: list[int]  # positions of texts cut at the model's window
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many tokens each text is, in order; with those that the model adds, of its window."""
+
+    tokens: list[int]
+    added: int
+    window: int
+    model: str
+
+
 class Embedder:
     """Turns texts into vectors, for callers and for both ends of retrieval."""
 
@@ -57,9 +67,26 @@ class Embedder:
         Raises EmptyField or TooLong naming texts[i], what Models raises, and what `encode` raises.
         """
         encoder = self._models.bi_encoder(model)
-        for position, text in enumerate(texts):
-            check_text(f"texts[{position}]", text, self._limits.max_passage_chars)
+        self._check(texts)
         return await self.encode(encoder, texts, role, Priority.INTERACTIVE, call)
+
+    async def count(
+        self, texts: Sequence[str], role: Role, call: Call, *, model: str = ""
+    ) -> Counted:
+        """Return how much of a model's window a caller's texts take; nothing is cut or queued.
+
+        Raises EmptyField or TooLong naming texts[i], and what Models raises.
+        """
+        encoder = self._models.bi_encoder(model)
+        self._check(texts)
+        prefix = _prefix(encoder, role)
+        added, *encoded = await self._tokenizers.encode(encoder.tokenizer, [prefix, *texts], call)
+        return Counted(
+            [len(ids) for ids in encoded],
+            added=len(added) + encoder.tokenizer.single.num_special,
+            window=encoder.max_tokens,
+            model=encoder.name,
+        )
 
     async def encode(
         self, model: BiEncoder, texts: Sequence[str], role: Role, priority: Priority, call: Call
@@ -69,8 +96,7 @@ class Embedder:
         Raises what the batcher raises, and ModelFailure naming the text that the model failed on.
         """
         with call.times.measure("embed"):
-            manifest = model.manifest
-            prefix = manifest.query_prefix if role is Role.QUERY else manifest.passage_prefix
+            prefix = _prefix(model, role)
             chars = [len(prefix) + len(text) for text in texts]
             with self._room_for(model, chars, priority, call):
                 encoded = await self._tokenizers.encode(
@@ -89,6 +115,10 @@ class Embedder:
             with self._room_for(model, reader.chars(model, positions), Priority.BULK, call):
                 encoded = await reader.read(model, positions)
             return await self._embed(model, encoded, Priority.BULK, call)
+
+    def _check(self, texts: Sequence[str]) -> None:
+        for position, text in enumerate(texts):
+            check_text(f"texts[{position}]", text, self._limits.max_passage_chars)
 
     def _room_for(
         self, model: BiEncoder, chars: Sequence[int], priority: Priority, call: Call
@@ -122,3 +152,8 @@ class Embedder:
             tokens=sum(map(len, framed)),
             truncated=[at for at, ids in enumerate(encoded) if len(ids) > model.room],
         )
+
+
+def _prefix(model: BiEncoder, role: Role) -> str:
+    manifest = model.manifest
+    return manifest.query_prefix if role is Role.QUERY else manifest.passage_prefix

@@ -147,6 +147,22 @@ def embed(
     return Call(contract.EMBED, request, timeout_s)
 
 
+def count_tokens(
+    texts: Iterable[str],
+    *,
+    role: Role | None = None,
+    model: str = "",
+    timeout_s: float | None = None,
+) -> Call[embedding_pb2.CountTokensResponse]:
+    """Return how many tokens each text is to a bi-encoder, and how many its window holds."""
+    request = embedding_pb2.CountTokensRequest(
+        model=model,
+        texts=several("texts", texts),
+        role=label("role", embedding_pb2.TextRole, role),
+    )
+    return Call(contract.COUNT_TOKENS, request, timeout_s)
+
+
 def list_models(*, timeout_s: float | None = None) -> Call[models_pb2.ListModelsResponse]:
     """Return the models that the server holds."""
     return Call(contract.LIST_MODELS, models_pb2.ListModelsRequest(), timeout_s)
