@@ -8,8 +8,8 @@ from itertools import product
 
 from benchmarks.peers.peer import THREADS
 from benchmarks.workload import RerankCall, frame_pairs
-from finesieve_server.app import load_models
 from finesieve_server.config import read_settings
+from finesieve_server.model_setup import load_models
 from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.runtime.tokenizer import Framed
 

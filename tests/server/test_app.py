@@ -5,14 +5,14 @@ from pathlib import Path
 import onnxruntime as ort
 import pytest
 
-from finesieve_server.app import (
+from finesieve_server.config import BadSettings, read_settings
+from finesieve_server.model_setup import (
     CannotStart,
-    _batch_devices,
-    _batch_limits,
+    batch_devices,
+    batch_limits,
     load_models,
     model_folders,
 )
-from finesieve_server.config import BadSettings, read_settings
 from finesieve_server.runtime.device import CPU, Device, NoDevice
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -42,15 +42,15 @@ def test_cuda_that_cannot_be_had_refuses_to_start(options: list[str]) -> None:
 def test_a_batch_is_as_large_as_its_device_likes_unless_it_is_set() -> None:
     card, plain = Device("cuda"), read_settings([])
 
-    assert _batch_limits(plain, CPU).max_tokens == 512
-    assert _batch_limits(plain, card).max_tokens == 16_384
-    assert _batch_limits(read_settings(["--max-batch-tokens", "64"]), card).max_tokens == 64
+    assert batch_limits(plain, CPU).max_tokens == 512
+    assert batch_limits(plain, card).max_tokens == 16_384
+    assert batch_limits(read_settings(["--max-batch-tokens", "64"]), card).max_tokens == 64
 
 
 def test_every_core_runs_batches_through_one_session() -> None:
     settings = read_settings(["--threads", "3"])
 
-    devices = _batch_devices(settings, load_models(settings))
+    devices = batch_devices(settings, load_models(settings))
 
     assert len(devices) == 3
     assert all(each == devices[0] for each in devices)
@@ -59,7 +59,7 @@ def test_every_core_runs_batches_through_one_session() -> None:
 def test_threads_that_share_a_batch_have_a_session_of_their_own() -> None:
     settings = read_settings(["--threads", "4", "--batch-threads", "2"])
 
-    first, second = _batch_devices(settings, load_models(settings))
+    first, second = batch_devices(settings, load_models(settings))
 
     assert list(first) == list(second)
     assert all(first[name] is not second[name] for name in first)
@@ -69,7 +69,7 @@ def test_a_batch_of_more_threads_than_there_are_refuses_to_start() -> None:
     settings = read_settings(["--threads", "2", "--batch-threads", "3"])
 
     with pytest.raises(CannotStart, match="batch_threads: is 3; there are 2"):
-        _batch_devices(settings, load_models(settings))
+        batch_devices(settings, load_models(settings))
 
 
 def test_a_flag_goes_before_the_environment_and_that_before_the_file(

@@ -3,8 +3,8 @@
 import random
 
 from benchmarks.workload import frame_pairs, rerank_calls
-from finesieve_server.app import load_models
 from finesieve_server.config import read_settings
+from finesieve_server.model_setup import load_models
 from finesieve_server.runtime.encoder import CrossEncoder
 from finesieve_server.search.texts import full_text
 from tests.server.batching.traces import FOLDER
