@@ -30,14 +30,14 @@ setup-dev: .venv/.has-dev ## add what the tests and the checks need (torch among
 	echo "Making .venv with $$python"; \
 	"$$python" -m venv .venv
 
-# The stamps make a second run cost nothing; a changed pyproject.toml installs again.
-.venv/.has-server: pyproject.toml | .venv/bin/python
+# The stamps make a second run cost nothing; what says how to install, when changed, installs again.
+.venv/.has-server: pyproject.toml hatch_build.py native/graph.cpp | .venv/bin/python
 	@tools/check_machine.sh >/dev/null
-	@echo "Installing the server and the client into .venv (hnswlib is compiled; about a minute)"
+	@echo "Installing the server and the client into .venv (the graph is compiled; about a minute)"
 	@$(PIP) --editable '.[server]'
 	@touch $@
 
-.venv/.has-dev: pyproject.toml | .venv/bin/python
+.venv/.has-dev: pyproject.toml hatch_build.py native/graph.cpp | .venv/bin/python
 	@tools/check_machine.sh >/dev/null
 	@echo "Installing the server, the export and the developer's tools into .venv (torch: some GB)"
 	@$(PIP) --editable '.[server,export,evaluate,dev]'

@@ -18,7 +18,7 @@ else
     headers=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
     [[ -f "$headers/Python.h" ]] || missing+=("Python's headers ($headers/Python.h)")
 fi
-command -v g++ >/dev/null || missing+=("g++ (hnswlib is compiled on this machine)")
+command -v g++ >/dev/null || missing+=("g++ (the graph is compiled on this machine)")
 
 if ((${#missing[@]})); then
     {

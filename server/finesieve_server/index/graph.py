@@ -1,20 +1,21 @@
 """Find near vectors in an HNSW graph, and keep hnswlib from every harm it does unguarded.
 
 hnswlib reads out of bounds for a wrong dimension, tears when it is changed while it is searched,
-raises rather than answer with fewer than k, keeps one ef for all callers, does not grow, and saves
-half a file to a full disk without a word. Nodes are numbered by the caller, each number once.
-What the vectors mean, and which of them are wanted, is left to vectors.py.
+keeps one ef for all callers, does not grow, and saves half a file to a full disk without a word.
+Nodes are numbered by the caller, each number once. What the vectors mean, and which of them are
+wanted, is left to vectors.py.
 """
 
 import os
 import time
+import weakref
 from pathlib import Path
 
-import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
 from finesieve_server.errors import StorageFull
+from finesieve_server.index.native import attempted, library
 from finesieve_server.index.records import Distance, HnswOptions, Matrix
 from finesieve_server.index.shared_lock import SharedLock
 
@@ -23,118 +24,113 @@ Nodes = NDArray[np.int64]
 HOLD_S = 0.005  # how long a change may keep searches waiting
 MARKS_PER_HOLD = 1_000
 FIRST_CAPACITY = 4_096
-MAX_SHORT_ANSWERS = 100
-
-_SPACES = {Distance.COSINE: "ip", Distance.DOT: "ip", Distance.L2: "l2"}
-
-
-class GraphShort(Exception):
-    """The graph reaches fewer nodes than were asked for; an exact search is needed."""
 
 
 class Graph:
     """An HNSW graph over numbered vectors. One thread changes it, any number search it."""
 
-    def __init__(self, index: hnswlib.Index, deleted: int) -> None:
-        """Guard an index that nobody else will touch."""
-        # hnswlib searches with max(ef, k) candidates. One ef belongs to all callers at once, so
-        # ours stays at 1 and every search asks for as many answers as it wants candidates.
-        index.set_ef(1)
+    def __init__(self, handle: int, dimension: int, deleted: int) -> None:
+        """Guard a graph that nobody else will touch."""
         self.deleted = deleted
-        self._index = index
+        self._handle = handle
+        self._dimension = dimension
         self._lock = SharedLock()
         self._insert_s = 0.001  # a running estimate of one insertion by one thread
-        self._short_answers = 0
+        weakref.finalize(self, library.graph_free, handle)
 
     @classmethod
     def empty(cls, dimension: int, distance: Distance, options: HnswOptions) -> "Graph":
         """Make a graph without nodes."""
-        index = hnswlib.Index(_SPACES[distance], dimension)
-        index.init_index(FIRST_CAPACITY, M=options.m, ef_construction=options.ef_construction)
-        return cls(index, 0)
+        handle = library.graph_new(
+            distance is Distance.L2, dimension, FIRST_CAPACITY, options.m, options.ef_construction
+        )
+        return cls(attempted(handle), dimension, 0)
 
     @classmethod
     def load(
         cls, path: Path, dimension: int, distance: Distance, *, nodes: int, deleted: int
     ) -> "Graph":
         """Read a graph whose file was verified: hnswlib itself crashes on a damaged one."""
-        index = hnswlib.Index(_SPACES[distance], dimension)
-        index.load_index(str(path), max_elements=max(FIRST_CAPACITY, nodes + nodes // 4))
-        graph = cls(index, deleted)
+        capacity = max(FIRST_CAPACITY, nodes + nodes // 4)
+        handle = library.graph_load(distance is Distance.L2, dimension, capacity, os.fsencode(path))
+        graph = cls(attempted(handle), dimension, deleted)
         assert graph.nodes == nodes, f"{path} holds {graph.nodes} nodes, not {nodes}"
         return graph
 
     @property
     def nodes(self) -> int:
         """How many vectors were ever added."""
-        return int(self._index.get_current_count())
+        return int(library.graph_nodes(self._handle))
 
     @property
     def live(self) -> int:
         """How many a search may find."""
         return self.nodes - self.deleted
 
-    @property
-    def usable(self) -> bool:
-        """Whether to ask at all: hnswlib leaks the buffers of an answer that falls short."""
-        return self._short_answers < MAX_SHORT_ANSWERS
-
     def add(self, nodes: Nodes, vectors: Matrix, *, threads: int) -> None:
         """Add vectors under new numbers; searches get their turn every few milliseconds."""
-        assert vectors.shape == (len(nodes), self._index.dim)
+        assert vectors.shape == (len(nodes), self._dimension)
+        nodes, vectors = np.ascontiguousarray(nodes), np.ascontiguousarray(vectors)
+        assert nodes.dtype == np.int64
+        assert vectors.dtype == np.float32
         self._grow(self.nodes + len(nodes))
         start = 0
         while start < len(nodes):
-            # hnswlib uses one thread for up to four vectors each.
-            size = max(4 * threads + 1, int(threads * HOLD_S / self._insert_s))
-            stop = min(len(nodes), start + size)
-            busy = threads if stop - start > 4 * threads else 1
+            size = max(threads, int(threads * HOLD_S / self._insert_s))
+            some, their = nodes[start : start + size], vectors[start : start + size]
             with self._lock.exclusive():
                 began_s = time.perf_counter()
-                self._index.add_items(vectors[start:stop], nodes[start:stop], num_threads=busy)
+                attempted(
+                    library.graph_add(
+                        self._handle, some.ctypes.data, their.ctypes.data, len(some), threads
+                    )
+                )
                 took_s = time.perf_counter() - began_s
-            self._insert_s += 0.2 * (took_s * busy / (stop - start) - self._insert_s)
-            start = stop
+            self._insert_s += 0.2 * (took_s * threads / len(some) - self._insert_s)
+            start += len(some)
 
     def mark_deleted(self, nodes: Nodes) -> None:
         """Keep nodes out of answers; each must be there, and not deleted."""
+        nodes = np.ascontiguousarray(nodes, np.int64)
         for start in range(0, len(nodes), MARKS_PER_HOLD):
+            some = nodes[start : start + MARKS_PER_HOLD]
             with self._lock.exclusive():
-                for node in nodes[start : start + MARKS_PER_HOLD].tolist():
-                    self._index.mark_deleted(node)
-                    self.deleted += 1
+                attempted(library.graph_mark_deleted(self._handle, some.ctypes.data, len(some)))
+                self.deleted += len(some)
 
     def nearest(self, queries: Matrix, candidates: int) -> Nodes:
         """Return the nearest nodes to each query, best first. Few queries: changes wait for them.
 
-        Shape: (queries, candidates), or fewer columns where fewer nodes live.
-        Raises GraphShort where hnswlib does not reach as many.
+        Shape: (queries, candidates), or fewer columns where fewer nodes live. Where the graph does
+        not reach so many, -1 stands for each that is lacking.
         """
-        assert queries.shape[1:] == (self._index.dim,)
+        assert queries.shape[1:] == (self._dimension,)
+        queries = np.ascontiguousarray(queries, np.float32)
         with self._lock.shared():
             candidates = min(candidates, self.live)
-            if not candidates:
-                return np.empty((len(queries), 0), np.int64)
-            try:
-                found, _ = self._index.knn_query(queries, k=candidates, num_threads=1)
-            except RuntimeError as error:
-                self._short_answers += 1
-                raise GraphShort(str(error)) from error
-        return np.asarray(found, np.int64)
+            found = np.empty((len(queries), candidates), np.int64)
+            attempted(
+                library.graph_nearest(
+                    self._handle, queries.ctypes.data, len(queries), candidates, found.ctypes.data
+                )
+            )
+        return found
 
     def save(self, path: Path) -> None:
         """Write the graph to a new file and sync it. Searches go on, changes wait."""
         with self._lock.shared():
-            self._index.save_index(str(path))
-            expected = self._index.index_file_size()
+            attempted(library.graph_save(self._handle, os.fsencode(path)))
+            expected = library.graph_file_bytes(self._handle)
         with path.open("rb") as file:
-            # A full disk leaves a short file, and save_index returns as if all were well.
+            # A full disk leaves a short file, and hnswlib says nothing of it.
             if os.fstat(file.fileno()).st_size != expected:
                 raise StorageFull(f"no room to write {path.name}")
             os.fsync(file.fileno())
 
     def _grow(self, needed: int) -> None:
-        capacity = int(self._index.get_max_elements())
+        capacity = int(library.graph_capacity(self._handle))
         if needed > capacity:
             with self._lock.exclusive():
-                self._index.resize_index(max(needed, capacity + capacity // 2))
+                attempted(
+                    library.graph_reserve(self._handle, max(needed, capacity + capacity // 2))
+                )

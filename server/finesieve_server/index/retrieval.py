@@ -71,14 +71,14 @@ def _over_fetched(
     wanted = SPARE_MATCHES * top_k
     fetched = max(considered, 2 * wanted)
     while True:
-        near = vectors.near(query[None], fetched, fetched)
+        [near] = vectors.near(query[None], fetched, fetched)
         if near is None:
             return None
-        labels = vectors.labels_of(near[0])
+        labels = vectors.labels_of(near)
         matching = np.isin(labels, reader.accepted(condition, labels))
         matched = int(np.count_nonzero(matching))
         if matched >= wanted:
-            slots, scores = vectors.ranked(query, near[0][matching], top_k)
+            slots, scores = vectors.ranked(query, near[matching], top_k)
             return vectors.labels_of(slots), scores
         # The share that matches so far tells how far to look, and how many there are in all.
         share = max(matched, 0.5) / len(labels)

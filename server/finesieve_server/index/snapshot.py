@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finesieve_server.index.graph import Graph
+from finesieve_server.index.native import HNSWLIB
 from finesieve_server.index.records import CollectionSpec, Labels
 from finesieve_server.index.vectors import Vectors
 
@@ -156,7 +156,7 @@ def _identity(uid: str, spec: CollectionSpec) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "uid": uid,
-        "library": f"hnswlib {version('hnswlib')}",
+        "library": HNSWLIB,
         "dimension": spec.dimension,
         "distance": spec.distance.value,
         "m": spec.hnsw.m,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finesieve_server.index.exact import Ranking, Slots, nearest_of, ranked, ranked_rows
-from finesieve_server.index.graph import Graph, GraphShort
+from finesieve_server.index.graph import Graph
 from finesieve_server.index.records import Distance, Embedding, HnswOptions, Labels, Matrix
 from finesieve_server.index.vector_file import VectorFile
 
@@ -137,44 +137,42 @@ class Vectors:
         `considered` is how many the graph looks at; more find better and cost more.
         """
         near = self.near(queries, count, considered)
-        if near is None:
-            return self.exact(queries, count)
-        if all(len(slots) == count for slots in near):
-            return ranked_rows(self.distance, queries, self._file.matrix, np.stack(near))
-        return [
+        full = [slots for slots in near if slots is not None and len(slots) == count]
+        if full and len(full) == len(queries):
+            return ranked_rows(self.distance, queries, self._file.matrix, np.stack(full))
+        rankings = [
             # Fewer: some that the graph gave have died, and it was not asked for more.
-            self.ranked(query, slots, count)
-            if len(slots) >= count
-            else self.exact(query[None], count)[0]
+            self.ranked(query, slots, count) if slots is not None and len(slots) >= count else None
             for query, slots in zip(queries, near, strict=True)
         ]
+        missing = [row for row, ranking in enumerate(rankings) if ranking is None]
+        late = iter(self.exact(queries[missing], count) if missing else ())
+        return [ranking or next(late) for ranking in rankings]
 
-    def near(self, queries: Matrix, count: int, considered: int) -> list[Slots] | None:
+    def near(self, queries: Matrix, count: int, considered: int) -> list[Slots | None]:
         """Return per query at least the `count` nearest live slots, unless some died meanwhile.
 
-        None where an exact search is cheaper, or the graph cannot tell.
+        None where an exact search is cheaper, or the graph does not reach as many as are looked at.
         """
         graph, graphed = self.graph, self.graphed
         considered = max(considered, count)
-        if graph is None or not graph.usable or considered * EXACT_SHARE > graph.live:
-            return None
-        try:
-            found = graph.nearest(queries, considered)
-        except GraphShort:
-            return None
+        if graph is None or considered * EXACT_SHARE > graph.live:
+            return [None] * len(queries)
+        found = graph.nearest(queries, considered)
         with self._guard:  # what one write shows and hides is seen together
             tail = self._live_slots(graphed, self.count)
             living = self._live[found]
+        near: list[Slots | None] = [
+            (slots if alive.all() else slots[alive])[:count] if slots.min(initial=0) >= 0 else None
+            for slots, alive in zip(found, living, strict=True)
+        ]
         if not len(tail):
-            return [
-                slots[:count] if alive.all() else slots[alive][:count]
-                for slots, alive in zip(found, living, strict=True)
-            ]
+            return near
         late = nearest_of(self.distance, queries, self._file.matrix, tail, count)
         return [
             # What was added to the graph meanwhile is in both.
-            np.union1d(slots[alive][:count], added)
-            for slots, alive, (added, _) in zip(found, living, late, strict=True)
+            None if slots is None else np.union1d(slots, added)
+            for slots, (added, _) in zip(near, late, strict=True)
         ]
 
     def exact(self, queries: Matrix, count: int) -> list[Ranking]:
