@@ -27,6 +27,7 @@ from finesieve_server.rpc.visit import TenantOf, one_tenant
 from finesieve_server.runtime.artifact import BadArtifact
 from finesieve_server.runtime.device import NoDevice
 from finesieve_server.search.collections import Collections
+from finesieve_server.search.context import ContextReader
 from finesieve_server.search.embedder import Embedder
 from finesieve_server.search.ingester import Ingester
 from finesieve_server.search.limits import Limits
@@ -118,7 +119,7 @@ def _parts(
         embedder=embedder,
         retriever=retriever,
         reranker=reranker,
-        two_stage=TwoStage(retriever, reranker, limits),
+        two_stage=TwoStage(retriever, reranker, ContextReader(catalog), limits),
         ingester=Ingester(catalog, models, embedder, tokenizers, limits),
         collections=Collections(catalog, models),
     )

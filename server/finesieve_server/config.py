@@ -134,6 +134,12 @@ class Settings(BaseSettings):
         _LIMITS.max_queries, ge=1, description="Most queries of one batch retrieval."
     )
     max_top_k: int = Field(_LIMITS.max_top_k, ge=1, le=4_096, description="Most hits of one query.")
+    max_window: int = Field(
+        _LIMITS.max_window,
+        ge=1,
+        le=10_000,
+        description="Most passages before a hit, and after it, that a search may ask for.",
+    )
     tls_certificate: Path | None = Field(None, description="PEM certificate chain; turns on TLS.")
     tls_key: Path | None = Field(None, description="PEM key of the certificate.")
     tls_client_ca: Path | None = Field(

@@ -11,8 +11,8 @@ from finesieve_server.index.records import CollectionInfo, Distance, Found, Pass
 from finesieve_server.rpc.status import failure_of
 from finesieve_server.rpc.turns import Turns
 from finesieve_server.rpc.vectors import embedding_of
+from finesieve_server.search.hits import SearchHit
 from finesieve_server.search.ranking import Ranked, ScoreStatus, Usage
-from finesieve_server.search.two_stage import SearchHit
 from finesieve_server.telemetry import StageTimes
 
 # 4 MiB is what clients of other languages receive by default; the slack is for framing.
@@ -130,14 +130,19 @@ def searched(hits: Sequence[SearchHit], view: View) -> Iterator[search_pb2.Searc
     """Yield both stages' hits, best first."""
     for rank, hit in enumerate(hits, start=1):
         message = results_pb2.Hit(
-            passage=passage(hit.passage, view),
+            passage=passage(hit.retrieved.passage, view),
             rank=rank,
-            retrieval_rank=hit.retrieval_rank,
-            retrieval_score=hit.retrieval_score,
+            retrieval_rank=hit.retrieved.rank,
+            retrieval_score=hit.retrieved.score,
         )
         if hit.ranked is not None:
             _add_score(message, hit.ranked)
-        yield search_pb2.SearchHit(hit=message)
+        yield search_pb2.SearchHit(
+            hit=message,
+            before=[passage(each, view) for each in hit.neighbours.before],
+            after=[passage(each, view) for each in hit.neighbours.after],
+            merged_ids=hit.retrieved.merged_ids,
+        )
 
 
 def reranked(

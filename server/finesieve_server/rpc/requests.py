@@ -3,10 +3,11 @@
 Texts are checked by the stages that read them, vectors by the index.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence, Sized
 from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from finesieve.v1 import (
     embedding_pb2,
@@ -14,6 +15,7 @@ from finesieve.v1 import (
     rerank_pb2,
     results_pb2,
     retrieval_pb2,
+    search_pb2,
 )
 from finesieve_server.batching.plan import Priority
 from finesieve_server.errors import BatchTooLarge, EmptyField, InvalidArgument, Unimplemented
@@ -21,12 +23,15 @@ from finesieve_server.index.records import Distance, HnswOptions, View
 from finesieve_server.rpc.filters import read_filter
 from finesieve_server.rpc.vectors import array_of
 from finesieve_server.search.candidates import Candidate, RerankOptions
+from finesieve_server.search.context import Context
 from finesieve_server.search.embedder import Role
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.pairs import LongPassage
 from finesieve_server.search.retriever import Query, RetrievalOptions
 
 T = TypeVar("T")
+
+DEFAULT_RELEVANCE_WEIGHT = 0.5
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
@@ -162,7 +167,7 @@ def rerank_options(message: rerank_pb2.RerankOptions, path: str, limits: Limits)
         long_passage=_known(f"{path}.long_passage", message.long_passage, _LONG_PASSAGES),
         partial=_known(f"{path}.on_deadline", message.on_deadline, _PARTIAL),
         priority=_known(f"{path}.priority", message.priority, _PRIORITIES),
-        min_probability=_share(message, "min_probability", path),
+        min_probability=share_if_set(message, "min_probability", path),
         max_chunks=within(
             f"{path}.max_chunks",
             message.max_chunks,
@@ -170,9 +175,25 @@ def rerank_options(message: rerank_pb2.RerankOptions, path: str, limits: Limits)
             1,
             limits.max_chunks,
         ),
-        first_stage_weight=_share(message, "first_stage_weight", path),
+        first_stage_weight=share_if_set(message, "first_stage_weight", path),
         path=path,
     )
+
+
+def context(message: search_pb2.Context, limits: Limits, max_bytes: int) -> Context:
+    return Context(
+        window=within("context.window", message.window, 0, 1, limits.max_window),
+        merge_share=share("context.merge_share", message.merge_share),
+        max_bytes=max_bytes,
+    )
+
+
+def relevance_weight(request: search_pb2.SearchRequest) -> float | None:
+    """Return None where no diversity is asked for."""
+    if not request.HasField("diversity"):
+        return None
+    weight = share_if_set(request.diversity, "relevance_weight", "diversity")
+    return DEFAULT_RELEVANCE_WEIGHT if weight is None else weight
 
 
 def candidates(messages: Sequence[rerank_pb2.Document], limits: Limits) -> list[Candidate]:
@@ -187,12 +208,13 @@ def candidates(messages: Sequence[rerank_pb2.Document], limits: Limits) -> list[
     ]
 
 
-def _share(message: rerank_pb2.RerankOptions, name: str, path: str) -> float | None:
-    if not message.HasField(name):
-        return None
-    value: float = getattr(message, name)
-    if math.isnan(value) or not 0.0 <= value <= 1.0:
-        raise InvalidArgument(f"{path}.{name}", f"is {value}; allowed 0..1")
+def share_if_set(message: Message, name: str, path: str) -> float | None:
+    return share(f"{path}.{name}", getattr(message, name)) if message.HasField(name) else None
+
+
+def share(field: str, value: float) -> float:
+    if not 0.0 <= value <= 1.0:  # which a NaN is not
+        raise InvalidArgument(field, f"is {value}; allowed 0..1")
     return value
 
 

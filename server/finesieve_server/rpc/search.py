@@ -58,15 +58,11 @@ class SearchService:
             ),
             rerank=None if request.skip_rerank else rerank,
             top_n=top_n,
+            context=requests.context(request.context, self._limits, answers.MAX_ANSWER_BYTES),
+            relevance_weight=requests.relevance_weight(request),
         )
 
 
 def _refuse_what_is_not_served(request: search_pb2.SearchRequest) -> None:
-    if request.context.window:
-        raise Unimplemented("context.window")
-    if request.context.merge_share:
-        raise Unimplemented("context.merge_share")
-    if request.HasField("diversity"):
-        raise Unimplemented("diversity")
     if request.retrieval_queries:
         raise Unimplemented("retrieval_queries")

@@ -11,7 +11,9 @@ from finesieve_server.index.records import (
     CollectionInfo,
     CollectionSpec,
     Embedding,
+    Family,
     Found,
+    Neighbours,
     Passage,
     Upserted,
     View,
@@ -52,6 +54,22 @@ class Collection(Protocol):
 
     async def get(self, ids: Sequence[str], view: View) -> list[Passage]:
         """Return passages in the order of the ids; missing ones are left out."""
+
+    async def neighbours(
+        self, of: Sequence[Passage], window: int, view: View, *, max_bytes: int
+    ) -> list[Neighbours]:
+        """Return up to `window` passages before and after each of these in its document.
+
+        Neighbours are both found by search or both context_only; of the latter, both have a
+        parent or both have none. The order is by ordinal, then id. A passage of no document has
+        none. Raises AnswerTooLarge where all together hold more than max_bytes.
+        """
+
+    async def family(self, parent_ids: Sequence[str], view: View) -> dict[str, Family]:
+        """Return these passages and how many children each has, by id; missing ones are left out.
+
+        A child is a passage whose parent_id says so, of whatever document.
+        """
 
     async def page(
         self, after: str, limit: int, max_bytes: int, filter: Filter | None, view: View

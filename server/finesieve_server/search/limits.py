@@ -16,6 +16,7 @@ class Limits:
     max_top_k: int = 1_000
     max_ef_search: int = 4_096
     max_page_size: int = 1_000
+    max_window: int = 100
     max_chunks: int = 64
     max_filter_clauses: int = 1_000
     max_filter_depth: int = 32

@@ -1,6 +1,7 @@
 """Rerank, Search, Embed and ListModels, as the contract says them, over fakes that say little."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -17,9 +18,10 @@ from finesieve.v1 import (
     search_pb2,
 )
 from finesieve_server.errors import Overloaded, TooLong
-from finesieve_server.index.records import Passage
+from finesieve_server.index.records import Found, Neighbours, Passage
+from finesieve_server.search.hits import Retrieved, SearchHit
 from finesieve_server.search.ranking import Ranked, Score, ScoreStatus, Usage
-from finesieve_server.search.two_stage import SearchHit, SearchResult
+from finesieve_server.search.two_stage import SearchResult
 from tests.server.rpc.conftest import Serve
 from tests.server.rpc.parts import CannedSearch, LengthReranker
 from tests.server.rpc.wire import Wire, end_of
@@ -183,7 +185,7 @@ def found(id: str, rank: int, score: float, ranked: Ranked | None = None) -> Sea
         metadata={"n": 1.0, "of": {"a": [True, None]}},
         embedding=np.array([1, 2], np.float32),
     )
-    return SearchHit(passage, rank, score, ranked)
+    return SearchHit(Retrieved(passage, [(rank, Found(passage, score))]), ranked)
 
 
 async def test_both_stages_ranks_and_scores_are_told(serve: Serve) -> None:
@@ -215,6 +217,45 @@ async def test_both_stages_ranks_and_scores_are_told(serve: Serve) -> None:
     assert (answer.usage.pairs, answer.usage.tokens, answer.usage.cached_pairs) == (2, 30, 1)
     assert answer.timings.total_us > 0
     assert answer.search_id == ""  # nothing here takes feedback on it
+
+
+async def test_windows_and_merged_ids_are_told_in_the_view_asked_for(serve: Serve) -> None:
+    parent, around = Passage("parent", "long"), [Passage(each, f"text of {each}") for each in "xyz"]
+    places = [(rank, Found(Passage(each), 1 / rank)) for rank, each in [(2, "b"), (5, "a")]]
+    hit = SearchHit(Retrieved(parent, places), None, Neighbours(around[:2], around[2:]))
+    async with serve(two_stage=CannedSearch(SearchResult([hit]))) as wire:
+        request = search_pb2.SearchRequest(collection="c", query="q")
+        full = await wire.ask(SEARCH, request, search_pb2.SearchResponse)
+        request.view = passages_pb2.PASSAGE_VIEW_ID
+        ids = await wire.ask(SEARCH, request, search_pb2.SearchResponse)
+
+    [told] = full.hits
+    assert (told.hit.retrieval_rank, told.hit.retrieval_score) == (2, 0.5)
+    assert list(told.merged_ids) == ["b", "a"]
+    assert [(each.id, each.text) for each in told.before] == [
+        ("x", "text of x"),
+        ("y", "text of y"),
+    ]
+    assert [each.id for each in told.after] == ["z"]
+    assert list(ids.hits[0].before) == [passages_pb2.Passage(id=each) for each in "xy"]
+
+
+async def test_context_and_diversity_are_asked_for_with_their_defaults(serve: Serve) -> None:
+    search = CannedSearch()
+    async with serve(two_stage=search) as wire:
+        ask = partial(search_pb2.SearchRequest, collection="c", query="q")
+        for request in (
+            ask(),
+            ask(diversity={}, context={"window": 100, "merge_share": 1}),
+            ask(diversity={"relevance_weight": 0.0}, context={"merge_share": 0.6}),
+        ):
+            await wire.ask(SEARCH, request, search_pb2.SearchResponse)
+
+    asked = [
+        (each.context.window, each.context.merge_share, each.relevance_weight)
+        for each in search.asked
+    ]
+    assert asked == [(0, 0, None), (100, 1, 0.5), (0, pytest.approx(0.6), 0)]
 
 
 async def test_views_bring_back_as_much_as_they_say(serve: Serve) -> None:
@@ -263,6 +304,17 @@ async def test_a_search_asks_for_its_defaults(serve: Serve) -> None:
         ({"retrieval": {"mode": 9}}, "retrieval.mode"),
         ({"rerank": {"long_passage": 9}}, "rerank.long_passage"),
         ({"filter": {}}, "filter"),
+        ({"context": {"window": 101}}, "context.window"),
+        ({"context": {"window": 10**9}}, "context.window"),
+        ({"context": {"window": 2**32 - 1}}, "context.window"),
+        *(
+            (fields, field)
+            for bad in (float("nan"), -1.0, -1e-9, 1.0001, 2.0, float("inf"), -float("inf"))
+            for fields, field in (
+                ({"context": {"merge_share": bad}}, "context.merge_share"),
+                ({"diversity": {"relevance_weight": bad}}, "diversity.relevance_weight"),
+            )
+        ),
         ({"collection": ""}, "collection"),
         ({"collection": "No Such"}, "collection"),
     ],
@@ -280,9 +332,6 @@ async def test_a_search_out_of_range_is_refused_by_its_field(
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"context": {"window": 1}}, "context.window"),
-        ({"context": {"merge_share": 0.5}}, "context.merge_share"),
-        ({"diversity": {}}, "diversity"),
         ({"retrieval_queries": [{"text": "q"}]}, "retrieval_queries"),
         ({"retrieval": {"mode": results_pb2.RETRIEVAL_MODE_HYBRID}}, "retrieval.mode"),
     ],

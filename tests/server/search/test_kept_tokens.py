@@ -24,7 +24,9 @@ from finesieve_server.runtime.encoder import BiEncoder, CrossEncoder
 from finesieve_server.runtime.tokenizer import TokenIds, Tokenizer
 from finesieve_server.search.call import Call
 from finesieve_server.search.candidates import Candidate, RerankOptions
+from finesieve_server.search.context import ContextReader
 from finesieve_server.search.embedder import Embedder, Role
+from finesieve_server.search.hits import SearchHit
 from finesieve_server.search.ingester import Ingester
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.local_scorer import LocalScorer
@@ -129,7 +131,9 @@ async def stages(tmp_path: Path, encoders: tuple[BiEncoder, CrossEncoder]) -> As
         tokenizers,
         Ingester(catalog, models, embedder, tokenizers, limits),
         reranker,
-        TwoStage(Retriever(catalog, models, embedder, limits), reranker, limits),
+        TwoStage(
+            Retriever(catalog, models, embedder, limits), reranker, ContextReader(catalog), limits
+        ),
     )
     await asyncio.to_thread(batcher.close)
     tokenizers.close()
@@ -181,11 +185,11 @@ async def test_a_search_scores_to_the_bit_as_a_rerank_of_the_texts_it_returns(
     options = RerankOptions(long_passage=way, max_passage_tokens=max_passage_tokens)
 
     found = await ingested.search(options)
-    in_first_stage_order = sorted(found.hits, key=lambda hit: hit.retrieval_rank)
+    in_first_stage_order = sorted(found.hits, key=lambda hit: hit.retrieved.rank)
     again = await ingested.reranker.rank(
         QUERY,
         [
-            Candidate(hit.passage.text, hit.passage.title, hit.retrieval_score)
+            Candidate(hit.retrieved.passage.text, hit.retrieved.passage.title, hit.retrieved.score)
             for hit in in_first_stage_order
         ],
         options,
@@ -202,6 +206,11 @@ async def test_a_search_tokenizes_its_query_alone(ingested: Stages) -> None:
     assert ingested.tokenizers.encoded == [QUERY, QUERY], "once for each stage's model"
 
 
+def told(hits: Sequence[SearchHit]) -> list[tuple[str, float, Ranked | None]]:
+    """Return what an answer says of the hits."""
+    return [(hit.retrieved.passage.id, hit.retrieved.score, hit.ranked) for hit in hits]
+
+
 async def test_passages_without_kept_tokens_are_tokenized_and_score_the_same(
     ingested: Stages,
 ) -> None:
@@ -210,7 +219,7 @@ async def test_passages_without_kept_tokens_are_tokenized_and_score_the_same(
 
     without = await ingested.search()
 
-    assert without.hits == with_tokens.hits
+    assert told(without.hits) == told(with_tokens.hits)
     assert len(ingested.tokenizers.encoded) == 2 + len(without.hits)
 
 
@@ -387,7 +396,7 @@ async def test_a_partial_search_scores_the_nearest_and_keeps_the_order_of_the_re
 ) -> None:
     result = await many.search(RerankOptions(partial=True), seconds=1.0)
 
-    ranks = [hit.retrieval_rank for hit in result.hits]
+    ranks = [hit.retrieved.rank for hit in result.hits]
     scored = [hit for hit in result.hits if hit.ranked and hit.ranked.score is not None]
     assert result.partial
     assert 0 < len(scored) < len(result.hits) == 100
