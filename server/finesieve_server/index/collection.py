@@ -36,6 +36,7 @@ from finesieve_server.index.records import (
 from finesieve_server.index.upkeep import Shared
 
 QUERIES_AT_A_TIME = 32  # by one thread; a change of the graph waits for them
+LEXICAL_AT_A_TIME = 8
 
 Result = TypeVar("Result")
 
@@ -171,6 +172,36 @@ class Collection:
 
         # Apart, on several threads: while one searches, another reads what it found.
         starts = range(0, len(queries), QUERIES_AT_A_TIME)
+        parts = await asyncio.gather(*map(search_from, starts))
+        return [found for part in parts for found in part]
+
+    async def search_lexical(
+        self,
+        queries: Sequence[str],
+        top_k: int,
+        *,
+        filter: Filter | None = None,
+        view: View = View.FULL,
+        tokens_of: str = "",
+    ) -> list[list[Found]]:
+        """Return per query the passages that share most with its words, by BM25, best first.
+
+        Titles count as text does, and more. Fewer than top_k where fewer share a word.
+        """
+
+        async def search_from(first: int) -> list[list[Found]]:
+            return await self._read(
+                lambda engine, abandoned: engine.search_lexical(
+                    queries[first : first + LEXICAL_AT_A_TIME],
+                    top_k,
+                    condition=filter,
+                    view=view,
+                    tokens_of=tokens_of,
+                    abandoned=abandoned,
+                )
+            )
+
+        starts = range(0, len(queries), LEXICAL_AT_A_TIME)
         parts = await asyncio.gather(*map(search_from, starts))
         return [found for part in parts for found in part]
 

@@ -1,7 +1,7 @@
 """Keep one collection's store and vectors equal. Everything here blocks; collection.py awaits it.
 
 A write commits in the store and then shows in the vectors. A search asks the vectors and then
-reads the store, and looks again where a write came between.
+reads the store, and looks again where a write came between. Words are searched in the store.
 """
 
 import threading
@@ -16,6 +16,7 @@ from finesieve_server.errors import AnswerTooLarge, InvalidArgument
 from finesieve_server.index.directory import STORE
 from finesieve_server.index.distances import comparable
 from finesieve_server.index.filters import Filter
+from finesieve_server.index.reader import Reader
 from finesieve_server.index.records import (
     CollectionSpec,
     Embedding,
@@ -202,16 +203,12 @@ class Engine:
                     exact=exact,
                     condition=condition,
                 )
-                wanted = {label for labels, _ in rankings for label in labels.tolist()}
-                labels = np.array(sorted(wanted), np.int64)
-                passages = reader.by_labels(labels, view)
-                tokens = reader.tokens.of(labels, tokens_of) if tokens_of else {}
+                found, unread = _read(reader, rankings, view, tokens_of)
             # An update moves a passage to another label. If that comes between vectors and store,
             # the old one is found and cannot be read. Under a filter, which reads the store first,
             # neither may be found.
-            unread = len(passages) < len(wanted)
             moved = condition is not None and (showing or self._moves != moves)
-            return [_found(each, passages, tokens) for each in rankings], unread or moved
+            return found, unread or moved
 
         for _ in range(FREE_LOOKS):
             found, disturbed = look()
@@ -221,6 +218,21 @@ class Engine:
                 pass  # the write that disturbed shows now
         with self._showing:  # no other write shows meanwhile
             return look()[0]
+
+    def search_lexical(
+        self,
+        queries: Sequence[str],
+        top_k: int,
+        *,
+        condition: Filter | None,
+        view: View,
+        tokens_of: str,
+        abandoned: Abandoned,
+    ) -> list[list[Found]]:
+        """Return per query the passages that share most with its words, best first."""
+        with self.store.reading(abandoned) as reader:
+            rankings = [reader.lexical.find(each, top_k, reader, condition) for each in queries]
+            return _read(reader, rankings, view, tokens_of)[0]
 
     def lacking_tokens(self, keys: Sequence[str], after: int | None) -> Untokenized:
         """Return the next passages that lack tokens under any of the keys; None: go on."""
@@ -264,12 +276,20 @@ class Engine:
         return comparable(rows, fields, self._spec.dimension, self._spec.distance)
 
 
-def _found(
-    ranking: Ranking, passages: Mapping[int, Passage], tokens: Mapping[int, bytes]
-) -> list[Found]:
-    labels, scores = ranking
-    return [
-        Found(passages[label], score, tokens.get(label))
-        for label, score in zip(labels.tolist(), scores.tolist(), strict=True)
-        if label in passages
+def _read(
+    reader: Reader, rankings: Sequence[Ranking], view: View, tokens_of: str
+) -> tuple[list[list[Found]], bool]:
+    """Return what each ranking found, and whether some of it is no longer there."""
+    wanted = {label for labels, _ in rankings for label in labels.tolist()}
+    labels = np.array(sorted(wanted), np.int64)
+    passages = reader.by_labels(labels, view)
+    tokens = reader.tokens.of(labels, tokens_of) if tokens_of else {}
+    found = [
+        [
+            Found(passages[label], score, tokens.get(label))
+            for label, score in zip(labels.tolist(), scores.tolist(), strict=True)
+            if label in passages
+        ]
+        for labels, scores in rankings
     ]
+    return found, len(passages) < len(wanted)

@@ -30,7 +30,7 @@ def nearest_of(
         rows = vectors[start:stop] if stop - start == len(block) else vectors[block]
         for row, query in enumerate(queries):
             found, scores = best[row]
-            best[row] = _largest(
+            best[row] = largest(
                 np.concatenate([found, block]),
                 np.concatenate([scores, scores_of(distance, query, rows)]),
                 count,
@@ -69,7 +69,7 @@ def _scores(distance: Distance, queries: Matrix, vectors: NDArray[np.float32]) -
     return np.asarray(np.einsum("qvd,qd->qv", vectors, queries))
 
 
-def _largest(slots: Slots, scores: Scores, count: int) -> Ranking:
+def largest(slots: Slots, scores: Scores, count: int) -> Ranking:
     """Return the slots of the largest scores, in their order; of equals, the first."""
     if len(scores) <= count:
         return slots, scores

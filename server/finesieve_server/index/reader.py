@@ -17,6 +17,7 @@ from finesieve_server.index.filter_sql import (
     rows_matching,
 )
 from finesieve_server.index.filters import AllOf, AnyOf, Filter, InDocument, NoneOf
+from finesieve_server.index.lexical import LexicalIndex
 from finesieve_server.index.records import Embedding, Labels, Passage, View
 from finesieve_server.index.relatives import Relatives
 from finesieve_server.index.tokens import KeptTokens
@@ -46,6 +47,7 @@ class Reader:
         self._connection = connection
         self.tokens = KeptTokens(connection)
         self.relatives = Relatives(connection)
+        self.lexical = LexicalIndex(connection)
 
     def by_ids(self, ids: Sequence[str], view: View) -> list[Passage]:
         """Return passages in the order of the ids; those that do not exist are left out."""
@@ -83,6 +85,17 @@ class Reader:
             (apsw.carray(np.ascontiguousarray(labels)),),
         )
         return dict(rows)
+
+    def texts(self, labels: Labels) -> list[tuple[str, str]]:
+        """Return title and text of each of the labels, in their order."""
+        if not len(labels):
+            return []
+        rows: list[tuple[Any, ...]] = self._connection.execute(
+            "SELECT c.title, c.text FROM carray(?) wanted"
+            " CROSS JOIN contents c ON c.label = wanted.value",
+            (apsw.carray(np.ascontiguousarray(labels)),),
+        ).fetchall()
+        return [(title, text) for title, text in rows]
 
     def page(
         self, after: str, limit: int, max_bytes: int, condition: Filter | None, view: View

@@ -19,16 +19,19 @@ from finesieve_server.errors import InvalidArgument, Unavailable
 from finesieve_server.index.database import connect, transaction, translated
 from finesieve_server.index.filter_sql import fields_of
 from finesieve_server.index.formats import upgrade
+from finesieve_server.index.lexical import LexicalIndex
 from finesieve_server.index.progress import Progress
 from finesieve_server.index.reader import Reader
 from finesieve_server.index.records import Embedding, Labels, Passage
 from finesieve_server.index.relatives import SCHEMA as RELATIVES_SCHEMA
+from finesieve_server.index.segments import SCHEMA as LEXICAL_SCHEMA
 from finesieve_server.index.tokens import SCHEMA as TOKENS_SCHEMA
 from finesieve_server.index.tokens import KeptTokens
 
 FORMAT = 2
 IDLE_READERS = 4
 PROGRESS_STEPS = 100_000  # of SQLite's machine, some milliseconds, between two looks
+REBUILD_CHUNK = 1_000  # passages whose words are indexed at once
 DELETE_CHUNK = 10_000  # labels; bounds the memory of a delete by filter
 
 _SCHEMA = """
@@ -90,7 +93,7 @@ class Store:
         connection = connect(path, create=True)
         try:
             with translated(path, connection), transaction(connection):
-                connection.execute(_SCHEMA + TOKENS_SCHEMA + RELATIVES_SCHEMA)
+                connection.execute(_SCHEMA + TOKENS_SCHEMA + RELATIVES_SCHEMA + LEXICAL_SCHEMA)
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
                 connection.execute("INSERT INTO collection VALUES (?, ?, 0)", (uid, _now_us()))
         finally:
@@ -188,6 +191,7 @@ class Writer:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self.tokens = KeptTokens(connection)
+        self.lexical = LexicalIndex(connection)
         self.added = 0
         self.removed = 0
 
@@ -209,6 +213,7 @@ class Writer:
             among = "WHERE label IN (SELECT value FROM carray(?))"
             for table in ("passage_tokens", "passage_fields", "contents", "passages"):
                 self._connection.execute(f"DELETE FROM {table} {among}", chunk)  # noqa: S608
+        self.lexical.remove(labels)
         self.removed += len(labels)
 
     def add(self, passages: Sequence[Passage], embeddings: Sequence[Embedding | None]) -> Labels:
@@ -238,16 +243,31 @@ class Writer:
         self._connection.executemany("INSERT INTO contents VALUES (?, ?, ?, ?, ?)", contents)
         self._connection.executemany("INSERT INTO passage_fields VALUES (?, ?, ?)", fields)
         self.added += len(passages)
-        return np.arange(first, first + len(passages), dtype=np.int64)
+        added = np.arange(first, first + len(passages), dtype=np.int64)
+        found = [position for position, p in enumerate(passages) if not p.context_only]
+        self.lexical.add(added[found], [(passages[at].title, passages[at].text) for at in found])
+        return added
+
+    def rebuild_lexical(self, progress: Progress) -> None:
+        """Index the words of all passages again."""
+        reader = self.reader()
+        labels = reader.labels_to_retrieve()
+        self.lexical.clear()
+        for start in range(0, len(labels), REBUILD_CHUNK):
+            chunk = labels[start : start + REBUILD_CHUNK]
+            self.lexical.add(chunk, reader.texts(chunk))
+            progress("words", start + len(chunk), len(labels))
 
     def reader(self) -> Reader:
         """Return what reads within this transaction."""
         return Reader(self._connection)
 
 
-def _upgrade_1_to_2(connection: apsw.Connection, _: Progress) -> None:
+def _upgrade_1_to_2(connection: apsw.Connection, progress: Progress) -> None:
     connection.execute(TOKENS_SCHEMA)  # the first stores of format 1 had no tokens
     connection.execute(RELATIVES_SCHEMA)
+    connection.execute(LEXICAL_SCHEMA)
+    Writer(connection).rebuild_lexical(progress)
 
 
 def _now_us() -> int:

@@ -96,6 +96,20 @@ class Collection(Protocol):
         `tokens_of`, passages bring the tokens that are kept with them under that key, if any.
         """
 
+    async def search_lexical(
+        self,
+        queries: Sequence[str],
+        top_k: int,
+        *,
+        filter: Filter | None,
+        view: View,
+        tokens_of: str,
+    ) -> list[list[Found]]:
+        """Return per query the passages that share most with its words, best first, by BM25.
+
+        They are plain words, whatever they look like. Fewer than top_k if fewer share one.
+        """
+
 
 class Catalog(Protocol):
     """Collections by name."""

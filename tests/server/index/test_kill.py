@@ -15,6 +15,7 @@ import pytest
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.collection import Collection
 from finesieve_server.index.filters import Match
+from finesieve_server.index.reader import Reader
 from finesieve_server.index.records import View
 from tests.server.index.corpus import DIMENSION, ids
 from tests.server.index.writer_process import apply, embedding
@@ -131,4 +132,6 @@ def require_sound_store(data_dir: Path) -> None:
     passages = store.execute("SELECT count(*) FROM passages").get
     for table in ("contents", "passage_tokens"):
         assert store.execute(f"SELECT count(*) FROM {table}").get == passages
+    reader = Reader(store)
+    reader.lexical.require_equal(reader.labels_to_retrieve(), reader.texts)
     store.close()
