@@ -27,7 +27,7 @@ from finesieve.v1.retrieval_pb2 import (
     UpsertPassagesRequest,
     UpsertPassagesResponse,
 )
-from finesieve.v1.search_pb2 import SearchHit, SearchRequest, SearchResponse
+from finesieve.v1.search_pb2 import Context, SearchHit, SearchRequest, SearchResponse
 from finesieve_client import field, passage
 from finesieve_client.cli import app
 from tests.client.scripted_server import Answer, ScriptedServer, refuse
@@ -174,6 +174,19 @@ def test_a_search_asks_for_what_its_options_say(server: Server, target: str) -> 
     assert request.filter == (field("year") >= 2020).message
 
 
+def test_a_search_asks_for_context_and_diversity(server: Server, target: str) -> None:
+    widened = "search what? --window 2 --merge-share 0.5 --diversity 0.25"
+
+    run(target, *widened.split())
+    run(target, "search", "what?")
+
+    asked, plain = server.searches
+    assert (asked.context.window, asked.context.merge_share) == (2, 0.5)
+    assert asked.diversity.relevance_weight == 0.75
+    assert plain.context == Context()
+    assert not plain.HasField("diversity")
+
+
 def test_without_a_weight_the_models_own_counts(server: Server, target: str) -> None:
     run(target, "search", "what?")
 
@@ -312,6 +325,9 @@ def test_an_internal_error_names_its_request_once(message: str) -> None:
         (("rerank", "what?"), "there is nothing to order"),
         (("search",), "Missing argument"),
         (("search", "what?", "--top-n", "0"), "Invalid value for '--top-n'"),
+        (("search", "what?", "--window", "-1"), "Invalid value for '--window'"),
+        (("search", "what?", "--merge-share", "2"), "Invalid value for '--merge-share'"),
+        (("search", "what?", "--diversity", "-0.1"), "Invalid value for '--diversity'"),
         (("collections", "create", "docs", "--distance", "far"), "'far' is not one of"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

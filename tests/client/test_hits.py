@@ -4,9 +4,10 @@ import pytest
 from rich.console import Console
 
 from finesieve.v1.results_pb2 import Failure, Hit, RerankUsage, Score, StageTimings
+from finesieve.v1.search_pb2 import SearchHit
 from finesieve_client import Comparison, passage
 from finesieve_client.cli.compare import draw
-from finesieve_client.cli.search import headline
+from finesieve_client.cli.search import body, headline
 
 LONG_TITLE = "multiprocessing.managers.BarrierProxy.wait(timeout=None)"
 
@@ -68,6 +69,21 @@ def test_the_number_beside_a_hit_is_named_and_its_title_stands_out() -> None:
     assert alone.plain.endswith("p1  score 0.500")
     assert not reranked.style
     assert any(span.style == "bold" for span in reranked.spans)
+
+
+def test_a_hit_stands_out_from_its_window() -> None:
+    found = SearchHit(
+        hit=Hit(passage=passage("b", "The hit.\n")),
+        before=[passage("a", "Before \x1b[31m it.")],
+        after=[passage("c", "After it."), passage("d", "x" * 1000)],
+    )
+
+    shown = body(found)
+
+    assert shown.plain == f"Before [31m it. The hit. After it. {'x' * 300}"
+    dim = ["".join(shown.plain[span.start : span.end]) for span in shown.spans]
+    assert dim == ["Before [31m it.", "After it.", "x" * 300]
+    assert body(SearchHit(hit=found.hit)).style == "dim"
 
 
 def test_a_hit_without_a_probability_shows_no_other_number_for_it() -> None:

@@ -99,8 +99,9 @@ def search(
     retrieve_k: int = 0,
     top_n: int = 0,
     skip_rerank: bool = False,
-    context: search_pb2.Context | None = None,
-    diversity: search_pb2.Diversity | None = None,
+    window: int = 0,
+    merge_share: float = 0.0,
+    diversity: float | None = None,
     retrieval_queries: Iterable[Query] = (),
     view: View = "full",
     timeout_s: float | None = None,
@@ -108,6 +109,10 @@ def search(
 ) -> Call[search_pb2.SearchResponse]:
     """Both stages: retrieve `retrieve_k` candidates, rerank them, return the best `top_n`.
 
+    `window`: passages of its document that come back before each hit and after it. `merge_share`:
+    a parent replaces its children where at least this share of them was retrieved, 0..1.
+    `diversity`: how much the hits are chosen for being unlike those above them, 0..1, and not for
+    their relevance; the contract's `relevance_weight` is the rest of 1.
     `retrieval_queries` are retrieved with instead of `query` (HyDE, query expansion); the second
     stage still reads `query`.
     """
@@ -121,8 +126,10 @@ def search(
         retrieval=retrieval_options(first),
         rerank=rerank_options(second),
         skip_rerank=skip_rerank,
-        context=context,
-        diversity=diversity,
+        context=search_pb2.Context(window=whole("window", window), merge_share=merge_share),
+        diversity=(
+            None if diversity is None else search_pb2.Diversity(relevance_weight=1 - diversity)
+        ),
         retrieval_queries=[
             retrieval_query(other) for other in several("retrieval_queries", retrieval_queries)
         ],

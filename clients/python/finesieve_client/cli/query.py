@@ -34,6 +34,32 @@ RetrieveK = Annotated[
     int, typer.Option(min=1, metavar="N", help="Candidates that the first stage hands on.")
 ]
 TopN = Annotated[int, typer.Option("--top-n", "-n", min=1, metavar="N", help="Hits shown.")]
+Window = Annotated[
+    int,
+    typer.Option(
+        "--window", min=0, metavar="N", help="Passages shown around each hit, from its document."
+    ),
+]
+MergeShare = Annotated[
+    float,
+    typer.Option(
+        "--merge-share",
+        min=0,
+        max=1,
+        metavar="SHARE",
+        help="Of a parent's children that must be found for it to replace them; 0: never.",
+    ),
+]
+Diversity = Annotated[
+    float | None,
+    typer.Option(
+        "--diversity",
+        min=0,
+        max=1,
+        metavar="SHARE",
+        help="How much being unlike the hits above counts, beside relevance, in choosing one.",
+    ),
+]
 RerankModel = Annotated[
     str,
     typer.Option("--model", metavar="MODEL", help="Cross-encoder; by default the server's first."),

@@ -8,11 +8,13 @@ from rich.text import Text
 
 from finesieve.v1.passages_pb2 import Passage
 from finesieve.v1.results_pb2 import Hit
-from finesieve.v1.search_pb2 import SearchResponse
+from finesieve.v1.search_pb2 import SearchHit, SearchResponse
 from finesieve_client.cli import query as ask
 from finesieve_client.cli.session import Session, with_session
 from finesieve_client.cli.terminal import milliseconds, one_line, out, plain, say, write_json
 from finesieve_client.comparison import moved
+
+SNIPPET_CHARACTERS = 300
 
 
 @with_session
@@ -23,6 +25,9 @@ def search(
     top_n: ask.TopN = 10,
     retrieve_k: ask.RetrieveK = 100,
     where: ask.Where = None,
+    window: ask.Window = 0,
+    merge_share: ask.MergeShare = 0.0,
+    diversity: ask.Diversity = None,
     model: ask.RerankModel = "",
     first_stage_weight: ask.Weight = None,
     instruction: ask.Instruction = "",
@@ -44,6 +49,9 @@ def search(
             retrieve_k=retrieve_k,
             top_n=top_n,
             skip_rerank=skip_rerank,
+            window=window,
+            merge_share=merge_share,
+            diversity=diversity,
             filter=condition,
             exact=exact,
             **ask.second_stage(model, first_stage_weight, instruction),
@@ -52,14 +60,30 @@ def search(
         write_json({"collection": name, "query": query, **plain(answer)})
         return
     for found in answer.hits:
-        show(found.hit, reranked=not skip_rerank)
+        show(found, reranked=not skip_rerank)
     say(summary(answer, name))
 
 
-def show(hit: Hit, *, reranked: bool) -> None:
+def show(found: SearchHit, *, reranked: bool) -> None:
     """Write one hit: its rank, title and score in a line, below it the words that matter."""
-    out().print(headline(hit, reranked=reranked))
-    out().print(Padding(Text(snippet(hit), "dim"), (0, 0, 1, 5)))
+    line = headline(found.hit, reranked=reranked)
+    if count := len(found.merged_ids):
+        line.append(f"  in place of {count} found in it", "dim")
+    out().print(line)
+    out().print(Padding(body(found), (0, 0, 1, 5)))
+
+
+def body(found: SearchHit) -> Text:
+    """Return the words that matter of a hit, which stand out where others stand around them."""
+    if not (found.before or found.after):
+        return Text(snippet(found.hit), "dim")
+    return Text(" ").join(
+        [
+            *(Text(beginning(passage), "dim") for passage in found.before),
+            Text(snippet(found.hit)),
+            *(Text(beginning(passage), "dim") for passage in found.after),
+        ]
+    )
 
 
 def headline(hit: Hit, *, reranked: bool) -> Text:
@@ -89,12 +113,15 @@ def heading(passage: Passage, style: str = "bold") -> Text:
     return Text.assemble((title, style), (f"  {passage_id}" if title else passage_id, "dim"))
 
 
-def snippet(hit: Hit, characters: int = 300) -> str:
+def snippet(hit: Hit) -> str:
     """Return the text around the chunk that won, else the text's beginning."""
-    text = hit.passage.text
     start = hit.best_span.start if hit.HasField("best_span") else 0
-    cut = text[start : start + characters]
-    return one_line(("… " if start else "") + cut)
+    return ("… " if start else "") + beginning(hit.passage, start)
+
+
+def beginning(passage: Passage, start: int = 0) -> str:
+    """Return a passage's text from a character on, as much as a hit shows."""
+    return one_line(passage.text[start : start + SNIPPET_CHARACTERS])
 
 
 def moved_text(hit: Hit, *, new: bool = False) -> Text:
