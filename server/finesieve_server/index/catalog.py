@@ -11,6 +11,7 @@ from finesieve_server.index.directory import Directory, Entry
 from finesieve_server.index.records import CollectionSpec
 from finesieve_server.index.upkeep import SNAPSHOT_CHANGES, Shared
 
+OPENERS = 8  # collections whose indexes are brought back at a time
 READERS = 4  # searches and reads at a time, over all collections
 
 
@@ -25,6 +26,7 @@ class Catalog:
         self._shared = shared
         self._entries = {entry.spec.name: entry for entry in collections}
         self._collections = {entry.spec.name: each for entry, each in collections.items()}
+        self._openers = ThreadPoolExecutor(OPENERS, "opener")
         self._changing = asyncio.Lock()
         self._closed = False
 
@@ -33,6 +35,9 @@ class Catalog:
         cls, data_dir: Path, *, threads: int = 1, snapshot_changes: int = SNAPSHOT_CHANGES
     ) -> "Catalog":
         """Open every collection of a directory, which is made if it does not exist.
+
+        Their indexes come in the background, small collections first; calls wait for what they
+        need. `started` returns when all are there.
 
         `threads` is how many build a graph, or search it for many queries at once.
         The index is saved on close, and whenever so many vectors came or went, or a tenth of all.
@@ -61,7 +66,15 @@ class Catalog:
         except BaseException:
             await cls(directory, shared, collections).close()
             raise
-        return cls(directory, shared, collections)
+        catalog = cls(directory, shared, collections)
+        infos = [(await collection.info(), collection) for collection in collections.values()]
+        for _, collection in sorted(infos, key=lambda each: each[0].passage_count):
+            collection.start(catalog._openers)
+        return catalog
+
+    async def started(self) -> None:
+        """Return once no call has to wait for an index. Raises what stands in the way of one."""
+        await asyncio.gather(*[collection.started() for collection in self._collections.values()])
 
     async def get(self, name: str) -> Collection:
         """Return a collection. Raises CollectionNotFound."""
@@ -92,6 +105,7 @@ class Catalog:
             self._closed = True
             closing = [collection.close() for collection in self._collections.values()]
             outcomes = await asyncio.gather(*closing, return_exceptions=True)
+            await asyncio.to_thread(self._openers.shutdown)
             await asyncio.to_thread(self._shared.readers.shutdown)
             await asyncio.to_thread(self._directory.close)
         failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
@@ -103,7 +117,7 @@ class Catalog:
             self._require_open()
             if spec.name in self._collections:
                 raise AlreadyExists(f"a collection {spec.name!r} exists already")
-            entry, collection = await asyncio.to_thread(self._make, spec)
+            entry, collection = await self._make(spec)
             self._entries[spec.name] = entry
             self._collections[spec.name] = collection
             return collection
@@ -118,17 +132,19 @@ class Catalog:
             await collection.close(deleted=True)
             await asyncio.to_thread(self._directory.remove_folder, entry)
 
-    def _make(self, spec: CollectionSpec) -> tuple[Entry, Collection]:
-        entry = self._directory.make_folder(spec)
+    async def _make(self, spec: CollectionSpec) -> tuple[Entry, Collection]:
+        entry = await asyncio.to_thread(self._directory.make_folder, spec)
         try:
-            collection = Collection(entry, self._shared)
+            collection = await asyncio.to_thread(Collection, entry, self._shared)
             try:
-                self._directory.add_row(entry)
+                collection.start(None)
+                await collection.started()
+                await asyncio.to_thread(self._directory.add_row, entry)
             except BaseException:
-                collection.let_go(save=False)
+                await collection.close(deleted=True)
                 raise
         except BaseException:
-            self._directory.remove_folder(entry)
+            await asyncio.to_thread(self._directory.remove_folder, entry)
             raise
         return entry, collection
 

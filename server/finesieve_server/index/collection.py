@@ -6,7 +6,7 @@ one that has not is dropped with its caller.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from threading import Event
@@ -21,6 +21,7 @@ from finesieve_server.errors import CollectionNotFound, DataLoss, FinesieveError
 from finesieve_server.index.directory import Entry
 from finesieve_server.index.engine import Abandoned, Engine
 from finesieve_server.index.filters import Filter
+from finesieve_server.index.opening import Opening
 from finesieve_server.index.records import (
     CollectionInfo,
     Embedding,
@@ -38,6 +39,7 @@ from finesieve_server.index.upkeep import Shared
 QUERIES_AT_A_TIME = 32  # by one thread; a change of the graph waits for them
 LEXICAL_AT_A_TIME = 8
 
+Stage = Callable[[Opening], Awaitable[None]]  # of opening, for which a call waits
 Result = TypeVar("Result")
 
 _log = structlog.get_logger(__name__)
@@ -47,17 +49,28 @@ class Collection:
     """Passages under one name. The catalog makes and closes it."""
 
     def __init__(self, entry: Entry, shared: Shared) -> None:
-        """Open the collection; blocks. A damaged one opens too, and answers DataLoss."""
+        """Open the store; blocks. A damaged one opens too, and answers DataLoss."""
         self.spec = entry.spec
         self._create_time = entry.create_time
         self._readers = shared.readers
         self._writer = ThreadPoolExecutor(1, f"writer-{entry.spec.name}")
         self._refusal: FinesieveError | None = None
+        self._opening: Opening | None = None
         self._engine: Engine | None = None
         try:
             self._engine = Engine(entry.folder, entry.spec, self._writer, shared)
         except DataLoss as error:
             self._damaged(error)
+
+    def start(self, executor: Executor | None) -> None:
+        """Bring up what a damage has not taken, in the background and once; calls wait for it."""
+        if self._engine is not None:
+            self._opening = Opening(self._engine, self.spec.name, executor, self._damaged)
+
+    async def started(self) -> None:
+        """Return once nothing has to be waited for. Raises what stands in the way."""
+        if self._opening is not None:
+            await self._opening.recovered()
 
     async def info(self) -> CollectionInfo:
         """Return what the collection is at this moment, from memory."""
@@ -65,7 +78,8 @@ class Collection:
         if engine is None or isinstance(self._refusal, DataLoss):
             state = State.DAMAGED
         else:
-            state = State.REBUILDING if engine.upkeep.rebuilding else State.READY
+            whole = engine.recovered and not engine.upkeep.rebuilding
+            state = State.READY if whole else State.REBUILDING
         return CollectionInfo(
             spec=self.spec,
             passage_count=engine.store.count if engine else 0,
@@ -103,7 +117,7 @@ class Collection:
 
     async def get(self, ids: Sequence[str], view: View) -> list[Passage]:
         """Return passages in the order of the ids; missing ones are left out."""
-        return await self._read(lambda engine, abandoned: engine.get(ids, view, abandoned))
+        return await self._read_store(lambda engine, abandoned: engine.get(ids, view, abandoned))
 
     async def neighbours(
         self, of: Sequence[Passage], window: int, view: View, *, max_bytes: int
@@ -114,7 +128,7 @@ class Collection:
         parent or both have none. The order is by ordinal, then id. A passage of no document has
         none. Raises AnswerTooLarge where all together hold more than max_bytes.
         """
-        return await self._read(
+        return await self._read_store(
             lambda engine, abandoned: engine.neighbours(of, window, view, max_bytes, abandoned)
         )
 
@@ -123,7 +137,7 @@ class Collection:
 
         A child is a passage whose parent_id says so, of whatever document.
         """
-        return await self._read(
+        return await self._read_store(
             lambda engine, abandoned: engine.family(parent_ids, view, abandoned)
         )
 
@@ -134,7 +148,7 @@ class Collection:
 
         The page may end early, at about max_bytes; it holds one passage at least if any is left.
         """
-        return await self._read(
+        return await self._read_store(
             lambda engine, abandoned: engine.page(after, limit, max_bytes, filter, view, abandoned)
         )
 
@@ -190,7 +204,7 @@ class Collection:
         """
 
         async def search_from(first: int) -> list[list[Found]]:
-            return await self._read(
+            return await self._read_store(
                 lambda engine, abandoned: engine.search_lexical(
                     queries[first : first + LEXICAL_AT_A_TIME],
                     top_k,
@@ -210,7 +224,7 @@ class Collection:
 
         `after` is what the last step went through; None starts where an earlier walk ended.
         """
-        return await self._read(lambda engine, _: engine.lacking_tokens(keys, after))
+        return await self._read_store(lambda engine, _: engine.lacking_tokens(keys, after))
 
     async def keep_tokens(
         self, found: Untokenized, tokens: Mapping[str, Sequence[bytes | None]]
@@ -224,6 +238,7 @@ class Collection:
 
     async def settled(self) -> None:
         """Return once the index has caught up, and is compacted and saved where that is due."""
+        await self.started()
         if self._engine is not None:
             await asyncio.to_thread(self._engine.upkeep.wait_until_idle)
 
@@ -235,33 +250,54 @@ class Collection:
                 if deleted
                 else Unavailable("the server is stopping")
             )
+        if self._opening is not None:
+            await self._opening.stop()
         await asyncio.get_running_loop().run_in_executor(
             None, partial(self.let_go, save=not deleted)
         )
 
     def let_go(self, *, save: bool) -> None:
         """Stop the threads and close the files; blocks. No call may come later."""
-        if self._engine is not None:
+        if self._engine is not None and self._engine.recovered:
             self._engine.upkeep.stop()
         self._writer.shutdown(wait=True)
         if self._engine is not None:
             self._engine.close(save=save and not isinstance(self._refusal, DataLoss))
 
     async def _write(self, work: Callable[[Engine], Result]) -> Result:
-        return await self._run(self._writer, work)
+        return await self._run(self._writer, Opening.recovered, work)
 
     async def _read(self, work: Callable[[Engine, Abandoned], Result]) -> Result:
+        return await self._abandonable(Opening.recovered, work)
+
+    async def _read_store(self, work: Callable[[Engine, Abandoned], Result]) -> Result:
+        """Do what needs no vectors, and so need not wait for them after a start."""
+        return await self._abandonable(Opening.upgraded, work)
+
+    async def _abandonable(
+        self, stage: Stage, work: Callable[[Engine, Abandoned], Result]
+    ) -> Result:
         given_up = Event()
         try:
-            return await self._run(self._readers, lambda engine: work(engine, given_up.is_set))
+            return await self._run(
+                self._readers, stage, lambda engine: work(engine, given_up.is_set)
+            )
         except asyncio.CancelledError:
             given_up.set()
             raise
 
-    async def _run(self, executor: Executor, work: Callable[[Engine], Result]) -> Result:
-        if self._refusal is not None:
-            raise self._refusal
+    async def _run(
+        self, executor: Executor, stage: Stage, work: Callable[[Engine], Result]
+    ) -> Result:
+        self._require_open()
         assert self._engine is not None
+        assert self._opening is not None
+        try:
+            await stage(self._opening)
+        except FinesieveError:
+            self._require_open()  # that it was deleted says more than that its opening ended
+            raise
+        self._require_open()
         try:
             return await asyncio.get_running_loop().run_in_executor(
                 executor, partial(work, self._engine)
@@ -269,6 +305,10 @@ class Collection:
         except DataLoss as error:
             self._damaged(error)
             raise
+
+    def _require_open(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
 
     def _damaged(self, error: DataLoss) -> None:
         if self._refusal is None:

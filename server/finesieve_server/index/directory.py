@@ -21,6 +21,7 @@ import structlog
 from finesieve_server.errors import FailedPrecondition
 from finesieve_server.index.database import connect, transaction, translated
 from finesieve_server.index.formats import upgrade
+from finesieve_server.index.progress import logged
 from finesieve_server.index.records import CollectionSpec, Distance, HnswOptions
 from finesieve_server.index.snapshot import sync_folder
 from finesieve_server.index.store import Store
@@ -130,7 +131,7 @@ def _open_database(path: Path) -> apsw.Connection:
             with transaction(database):
                 if not database.execute("SELECT count(*) FROM sqlite_schema").get:
                     database.execute(_SCHEMA)
-            upgrade(database, path, FORMAT, {})
+            upgrade(database, path, FORMAT, {}, logged("catalog opening"))
             # The log is used from its start for every commit, and so takes no more room: a
             # collection can be deleted on a full disk.
             database.execute("PRAGMA wal_autocheckpoint = 1")

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from finesieve_server.errors import AnswerTooLarge, InvalidArgument
+from finesieve_server.index.database import translated
 from finesieve_server.index.directory import STORE
 from finesieve_server.index.distances import comparable
 from finesieve_server.index.filters import Filter
+from finesieve_server.index.progress import Progress
 from finesieve_server.index.reader import Reader
 from finesieve_server.index.records import (
     CollectionSpec,
@@ -52,18 +54,36 @@ class Engine:
         writer: Executor,
         shared: Shared,
     ) -> None:
-        """Open what lies in the folder. Raises DataLoss where the store is damaged."""
+        """Open the store in the folder. Raises DataLoss where it is damaged."""
+        self._folder = folder
         self._spec = spec
+        self._writer = writer
+        self._shared = shared
+        self._upkeep: Upkeep | None = None
         self._showing = threading.Lock()  # held from a commit until the vectors show it
         self._moves = 0  # commits that took passages away or moved them, counted under the lock
         self.store = Store(folder / STORE)
-        try:
-            vectors = recover(folder, self.store, spec)
-        except BaseException:
-            self.store.close()
-            raise
-        self.upkeep = Upkeep(folder, self.store, spec, vectors, writer, shared)
-        self.upkeep.wake()
+
+    def recover(self, progress: Progress) -> None:
+        """Bring the vectors to what the store holds: before any write or search, and once.
+
+        Ends early with what `progress` raises. Raises DataLoss, StorageFull.
+        """
+        with translated(self.store.path):
+            vectors = recover(self._folder, self.store, self._spec, progress)
+        self._upkeep = Upkeep(
+            self._folder, self.store, self._spec, vectors, self._writer, self._shared
+        )
+        self._upkeep.wake()
+
+    @property
+    def recovered(self) -> bool:
+        return self._upkeep is not None
+
+    @property
+    def upkeep(self) -> Upkeep:
+        assert self._upkeep is not None, "recover comes first"
+        return self._upkeep
 
     def upsert(
         self,
@@ -252,10 +272,11 @@ class Engine:
 
     def close(self, *, save: bool) -> None:
         """Let go of everything; no write may be running. Waits for reads."""
-        if save:
-            self.upkeep.save_if_worth_it()
+        if save and self._upkeep is not None:
+            self._upkeep.save_if_worth_it()
         self.store.close()
-        self.upkeep.vectors.close()
+        if self._upkeep is not None:
+            self._upkeep.vectors.close()
 
     def _remove(self, choose: Callable[[Writer], Labels]) -> int:
         with ExitStack() as until_shown:

@@ -11,7 +11,7 @@ import structlog
 
 from finesieve_server.errors import DataLoss, FailedPrecondition
 from finesieve_server.index.database import transaction
-from finesieve_server.index.progress import Progress, logged
+from finesieve_server.index.progress import Progress
 
 Step = Callable[[apsw.Connection, Progress], None]  # makes format n + 1 of format n
 
@@ -19,16 +19,21 @@ _log = structlog.get_logger(__name__)
 
 
 def upgrade(
-    connection: apsw.Connection, path: Path, newest: int, steps: Mapping[int, Step]
+    connection: apsw.Connection,
+    path: Path,
+    newest: int,
+    steps: Mapping[int, Step],
+    progress: Progress,
 ) -> None:
     """Run the steps from the database's format to the newest, in one transaction.
+
+    What `progress` raises ends it, and nothing has changed.
 
     Raises FailedPrecondition where a newer version wrote it, DataLoss where nothing did.
     """
     found = format_of(connection, path, newest)
     if found == newest:
         return
-    progress = logged("upgrade goes on", file=str(path), format=found, to=newest)
     _log.info("upgrade started", file=str(path), format=found, to=newest)
     with transaction(connection):
         for number in range(found, newest):

@@ -10,6 +10,7 @@ import structlog
 
 from finesieve_server.errors import DataLoss, InvalidArgument
 from finesieve_server.index.distances import comparable
+from finesieve_server.index.progress import Progress
 from finesieve_server.index.records import CollectionSpec, Labels
 from finesieve_server.index.snapshot import MANIFEST, BadSnapshot, remove_unnamed, restore
 from finesieve_server.index.store import Store
@@ -20,12 +21,15 @@ CHUNK = 4_096  # embeddings read from the store at a time
 _log = structlog.get_logger(__name__)
 
 
-def recover(folder: Path, store: Store, spec: CollectionSpec) -> Vectors:
-    """Return vectors that hold exactly the store's embeddings; nobody else may use the folder."""
+def recover(folder: Path, store: Store, spec: CollectionSpec, progress: Progress) -> Vectors:
+    """Return vectors that hold exactly the store's embeddings; nobody else may use the folder.
+
+    Ends early with what `progress` raises.
+    """
     with store.reading() as reader:
         expected = reader.labels_to_retrieve()
     try:
-        vectors = _from_snapshot(folder, store, spec, expected)
+        vectors = _from_snapshot(folder, store, spec, expected, progress)
     except BadSnapshot as problem:
         if store.generation or len(expected) >= GRAPH_FROM:
             _log.info("snapshot not used", collection=spec.name, reason=str(problem))
@@ -35,13 +39,20 @@ def recover(folder: Path, store: Store, spec: CollectionSpec) -> Vectors:
         folder,
         {vectors.path.name, f"graph-{store.generation}.hnsw", f"slots-{store.generation}.bin"},
     )
-    fill(vectors, store, expected[vectors.live_count :], spec)
+    try:
+        fill(vectors, store, expected[vectors.live_count :], spec, progress)
+    except BaseException:
+        vectors.close()
+        raise
     return vectors
 
 
-def fill(vectors: Vectors, store: Store, labels: Labels, spec: CollectionSpec) -> None:
+def fill(
+    vectors: Vectors, store: Store, labels: Labels, spec: CollectionSpec, progress: Progress
+) -> None:
     """Publish the store's embeddings of new labels, which ascend."""
     for start in range(0, len(labels), CHUNK):
+        progress("replay", start, len(labels))
         wanted = labels[start : start + CHUNK]
         try:
             with store.reading() as reader:
@@ -64,8 +75,10 @@ def new_vectors_path(folder: Path) -> Path:
     return folder / f"vectors-{max(taken, default=0) + 1}.f32"
 
 
-def _from_snapshot(folder: Path, store: Store, spec: CollectionSpec, expected: Labels) -> Vectors:
-    restored = restore(folder, store.uid, spec, store.generation, store.last_label())
+def _from_snapshot(
+    folder: Path, store: Store, spec: CollectionSpec, expected: Labels, progress: Progress
+) -> Vectors:
+    restored = restore(folder, store.uid, spec, store.generation, store.last_label(), progress)
     last = restored.labels[-1] if len(restored.labels) else 0
     older = expected[: np.searchsorted(expected, last, "right")]
     living = restored.labels[restored.live]

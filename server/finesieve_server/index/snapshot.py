@@ -8,7 +8,8 @@ remembers the newest generation, so that an older snapshot, put back, is noticed
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from numpy.typing import NDArray
 
 from finesieve_server.index.graph import Graph
 from finesieve_server.index.native import HNSWLIB
+from finesieve_server.index.progress import Progress
 from finesieve_server.index.records import CollectionSpec, Labels
 from finesieve_server.index.vectors import Vectors
 
 FORMAT = 1
 MANIFEST = "index.json"
-HASH_BYTES = 1 << 20
+HASH_BYTES = 4 << 20
 
 
 class BadSnapshot(Exception):
@@ -112,9 +114,17 @@ def save(folder: Path, uid: str, spec: CollectionSpec, vectors: Vectors, generat
 
 
 def restore(
-    folder: Path, uid: str, spec: CollectionSpec, generation: int, last_label: int
+    folder: Path,
+    uid: str,
+    spec: CollectionSpec,
+    generation: int,
+    last_label: int,
+    progress: Progress,
 ) -> Restored:
-    """Verify the newest snapshot and load it. Raises BadSnapshot where it is not exactly that."""
+    """Verify the newest snapshot and load it. Raises BadSnapshot where it is not exactly that.
+
+    Ends early with what `progress` raises.
+    """
     manifest = _read_manifest(folder)
     expected = _identity(uid, spec)
     for name, value in expected.items():
@@ -123,8 +133,7 @@ def restore(
     # One more than the store remembers: the server died between the rename and the note of it.
     if manifest.generation not in (generation, generation + 1):
         raise BadSnapshot(f"generation is {manifest.generation}, the newest is {generation}")
-    for kind in ("graph", "slots", "vectors"):
-        _verify(folder, manifest.files[kind])
+    _verify(folder, manifest.files.values(), progress)
     content = (folder / manifest.files["slots"].name).read_bytes()
     if len(content) != manifest.slots * 9:
         raise BadSnapshot(f"{manifest.slots} slots do not fill {len(content)} bytes")
@@ -132,6 +141,7 @@ def restore(
     live = np.frombuffer(content, np.bool_, manifest.slots, manifest.slots * 8)
     if manifest.slots and labels[-1] > last_label:
         raise BadSnapshot(f"it holds label {labels[-1]}, the store's last is {last_label}")
+    progress("load", 0, manifest.nodes)
     graph = Graph.load(
         folder / manifest.files["graph"].name,
         spec.dimension,
@@ -201,22 +211,38 @@ def _read_manifest(folder: Path) -> Manifest:
         raise BadSnapshot(f"the manifest cannot be read: {error}") from error
 
 
-def _verify(folder: Path, saved: SavedFile) -> None:
-    path = folder / saved.name
-    try:
-        size = path.stat().st_size
-        if size < saved.bytes:
-            raise BadSnapshot(f"{saved.name} has {size} bytes, not {saved.bytes}")
-        if _digest(path, saved.bytes) != saved.sha256:
-            raise BadSnapshot(f"{saved.name} differs from what was saved")
-    except FileNotFoundError:
-        raise BadSnapshot(f"{saved.name} is missing") from None
+def _verify(folder: Path, files: Collection[SavedFile], progress: Progress) -> None:
+    """Compare each file with its digest, side by side: two of them are large."""
+    total = sum(saved.bytes for saved in files)
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        progress("verify", done, total)
+
+    def verify(saved: SavedFile) -> None:
+        path = folder / saved.name
+        try:
+            size = path.stat().st_size
+            if size < saved.bytes:
+                raise BadSnapshot(f"{saved.name} has {size} bytes, not {saved.bytes}")
+            if _digest(path, saved.bytes, advance) != saved.sha256:
+                raise BadSnapshot(f"{saved.name} differs from what was saved")
+        except FileNotFoundError:
+            raise BadSnapshot(f"{saved.name} is missing") from None
+
+    with ThreadPoolExecutor(len(files), "verify") as threads:
+        for _ in threads.map(verify, files):
+            pass
 
 
-def _digest(path: Path, size: int) -> str:
+def _digest(path: Path, size: int, advance: Callable[[int], None] = lambda _: None) -> str:
     digest = hashlib.sha256()
+    block = memoryview(bytearray(min(size, HASH_BYTES)))
     with path.open("rb", buffering=0) as file:
-        while size > 0 and (block := file.read(min(size, HASH_BYTES))):
-            digest.update(block)
-            size -= len(block)
+        while size > 0 and (count := file.readinto(block[:size])):
+            digest.update(block[:count])
+            size -= count
+            advance(count)
     return digest.hexdigest()

@@ -18,7 +18,7 @@ import numpy as np
 from finesieve_server.errors import InvalidArgument, Unavailable
 from finesieve_server.index.database import connect, transaction, translated
 from finesieve_server.index.filter_sql import fields_of
-from finesieve_server.index.formats import upgrade
+from finesieve_server.index.formats import format_of, upgrade
 from finesieve_server.index.lexical import LexicalIndex
 from finesieve_server.index.progress import Progress
 from finesieve_server.index.reader import Reader
@@ -71,6 +71,10 @@ class Store:
     """The database file of one collection."""
 
     def __init__(self, path: Path) -> None:
+        """Open the file, at once: it may be of an earlier format until `upgrade`.
+
+        Raises DataLoss where it is damaged, FailedPrecondition where it is of a newer format.
+        """
         self.path = path
         self._writer = connect(path, cache_bytes=16 << 20)
         self._idle: list[apsw.Connection] = []
@@ -79,13 +83,18 @@ class Store:
         self._changed = threading.Condition()
         try:
             with translated(path, self._writer):
-                upgrade(self._writer, path, FORMAT, {1: _upgrade_1_to_2})
+                format_of(self._writer, path, FORMAT)
                 row = self._writer.execute("SELECT uid, update_us, generation FROM collection").get
                 self.uid, self._update_us, self.generation = row
                 self.count: int = self._writer.execute("SELECT count(*) FROM passages").get
         except BaseException:
             self._writer.close()
             raise
+
+    def upgrade(self, progress: Progress) -> None:
+        """Bring the file to this version's format; nothing else may read or write it before."""
+        with translated(self.path, self._writer):
+            upgrade(self._writer, self.path, FORMAT, {1: _upgrade_1_to_2}, progress)
 
     @classmethod
     def create(cls, path: Path, uid: str) -> None:

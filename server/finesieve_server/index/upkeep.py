@@ -16,6 +16,7 @@ import numpy as np
 import structlog
 
 from finesieve_server.errors import FinesieveError
+from finesieve_server.index.progress import PROGRESS_S, logged
 from finesieve_server.index.records import CollectionSpec
 from finesieve_server.index.recovery import fill, new_vectors_path
 from finesieve_server.index.snapshot import MANIFEST, remove_unnamed, save
@@ -25,7 +26,6 @@ from finesieve_server.index.vectors import GRAPH_FROM, Vectors
 MAX_BEHIND = 10_000  # vectors searched exactly; beyond, a write waits until the graph took as many
 SNAPSHOT_CHANGES = 20_000
 SNAPSHOT_SHARE = 10  # the least part of the vectors, one in so many, that is worth a snapshot
-PROGRESS_S = 5.0
 COPY_ROWS = 16_384
 
 _log = structlog.get_logger(__name__)
@@ -66,6 +66,7 @@ class Upkeep:
         self._advanced = 0  # slots that the graph took since the start, for writers that wait
         self._awaiting_writer = False
         self._generation = store.generation  # of the newest snapshot that was tried
+        self._saved_graphed = vectors.graphed  # slots in the graph at the newest snapshot
         self._compact_from = 0  # slots; raised where a compaction found no room
         self.rebuilding = vectors.unfinished and vectors.behind > GRAPH_FROM
         self._told_s = 0.0
@@ -124,6 +125,7 @@ class Upkeep:
             # a new thread, which starts from an empty graph.
             _log.exception("index upkeep failed", collection=self._spec.name)
             self.vectors.drop_graph()
+            self._saved_graphed = 0
             self.rebuilding = self.vectors.unfinished
         finally:
             with self._changed:
@@ -136,10 +138,10 @@ class Upkeep:
         # new vector, and leave it badly linked.
         if self._compaction_due():
             self._compact()
-        elif self.vectors.unfinished:
-            self._advance(self.vectors)
         elif self._snapshot_due():
             self._save(self._record_generation)
+        else:
+            self._advance(self.vectors)
         if self.rebuilding:
             self._tell_rebuild()
 
@@ -212,7 +214,8 @@ class Upkeep:
         """Take the new vectors into use with all that happened since; no write runs meanwhile."""
         living, copied = old.live_labels(), new.live_labels()
         new.publish(0, np.setdiff1d(copied, living, assume_unique=True))
-        fill(new, self._store, np.setdiff1d(living, copied, assume_unique=True), self._spec)
+        late = np.setdiff1d(living, copied, assume_unique=True)
+        fill(new, self._store, late, self._spec, logged("index compaction", **self._progress()))
         self.vectors = new
 
     def _after_compaction(self, old: Vectors) -> None:
@@ -224,12 +227,16 @@ class Upkeep:
             remove_unnamed(self._folder, {self.vectors.path.name})
 
     def _snapshot_due(self) -> bool:
-        due = max(self._shared.snapshot_changes, self.vectors.count // SNAPSHOT_SHARE)
-        return self.vectors.graph is not None and self.vectors.changes >= due
+        vectors = self.vectors
+        due = max(self._shared.snapshot_changes, vectors.count // SNAPSHOT_SHARE)
+        if vectors.unfinished:  # what a long load or rebuild has done so far is kept, too
+            return vectors.graphed - self._saved_graphed >= due
+        return vectors.graph is not None and vectors.changes >= due
 
     def _save(self, record_generation: Callable[[int], None]) -> None:
         vectors = self.vectors
         changes = vectors.take_changes()
+        self._saved_graphed = vectors.graphed
         # A number whose note failed is not used again: its files may be the newest that are whole.
         self._generation = generation = max(self._generation, self._store.generation) + 1
         try:

@@ -44,6 +44,7 @@ async def test_a_collection_is_there_again_after_a_restart_as_it_was_made(tmp_pa
     await catalog.close()
 
     catalog = await Catalog.open(tmp_path)
+    await catalog.started()
 
     assert await (await catalog.get("d")).info() == before
     assert before.spec == made

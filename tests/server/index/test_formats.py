@@ -14,7 +14,7 @@ from finesieve_server.errors import FailedPrecondition
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.filters import Match
 from finesieve_server.index.formats import upgrade
-from finesieve_server.index.progress import Progress
+from finesieve_server.index.progress import Progress, logged
 from finesieve_server.index.records import View
 from finesieve_server.index.store import FORMAT, Store
 from tests.server.index.corpus import embeddings, ids, passages
@@ -67,7 +67,9 @@ def test_an_upgraded_store_is_made_like_a_new_one(tmp_path: Path, with_tokens: b
     Store.create(tmp_path / "new.db", "uid")
 
     with structlog.testing.capture_logs() as log:
-        Store(old).close()
+        store = Store(old)
+        store.upgrade(logged("opening"))
+        store.close()
 
     assert structure_of(old) == structure_of(tmp_path / "new.db")
     assert (log[0]["event"], log[0]["to"]) == ("upgrade started", FORMAT)
@@ -101,7 +103,7 @@ def test_an_upgrade_that_fails_half_way_leaves_the_file_as_it_was(tmp_path: Path
         raise RuntimeError("half way")
 
     with pytest.raises(RuntimeError, match="half way"):
-        upgrade(database, path, 3, {1: half, 2: failing})
+        upgrade(database, path, 3, {1: half, 2: failing}, logged("upgrade"))
     database.close()
 
     assert structure_of(path) == before
@@ -112,6 +114,7 @@ import sys, time
 from pathlib import Path
 from finesieve_server.index.database import connect
 from finesieve_server.index.formats import upgrade
+from finesieve_server.index.progress import logged
 
 def step(connection, progress):
     connection.execute("CREATE TABLE copies AS SELECT value FROM rows")
@@ -119,7 +122,8 @@ def step(connection, progress):
     time.sleep(60)
 
 path = Path(sys.argv[1])
-upgrade(connect(path, cache_bytes=1 << 16), path, 2, {1: step})  # most of it is on the disk
+database = connect(path, cache_bytes=1 << 16)  # most of it is on the disk
+upgrade(database, path, 2, {1: step}, logged("upgrade"))
 """
 
 
@@ -165,6 +169,6 @@ def test_a_newer_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
     database.execute("PRAGMA user_version = 7")
 
     with pytest.raises(FailedPrecondition, match="reads formats up to 2: open it with the version"):
-        upgrade(database, path, 2, {})
+        upgrade(database, path, 2, {}, logged("upgrade"))
 
     database.close()

@@ -70,6 +70,7 @@ def events_of(log: list[EventDict]) -> list[str]:
 
 async def test_a_saved_index_serves_at_once(copied: Path, log: list[EventDict]) -> None:
     catalog = await Catalog.open(copied)
+    await catalog.started()
     collection = await catalog.get("docs")
 
     assert (await collection.info()).state is State.READY
@@ -144,6 +145,7 @@ async def test_a_damaged_snapshot_is_noticed_and_made_again(
         log.clear()
 
         catalog = await Catalog.open(data_dir)
+        await catalog.started()
 
         told = f"seed {seed}: {damage.__name__} of {kind}"
         assert "snapshot not used" in events_of(log), told
@@ -169,6 +171,7 @@ async def test_an_older_snapshot_put_back_is_noticed(copied: Path, log: list[Eve
     log.clear()
 
     catalog = await Catalog.open(copied)
+    await catalog.started()
 
     assert "generation is 1, the newest is 2" in str(log[0])
     found = await (await catalog.get("docs")).search(embeddings(500, seed=3)[:5], 1)
@@ -186,6 +189,7 @@ async def test_another_collection_s_snapshot_is_noticed(
     log.clear()
 
     catalog = await Catalog.open(copied)
+    await catalog.started()
 
     assert log[0]["event"] == "snapshot not used"
     assert "uid" in log[0]["reason"]
@@ -230,12 +234,14 @@ async def test_a_crash_between_rename_and_note_keeps_the_new_snapshot(
     store.close()
 
     catalog = await Catalog.open(copied)
+    await catalog.started()
 
     assert events_of(log) == []
     assert (await catalog.get("docs"))._engine is not None
     await require_right_answers(await catalog.get("docs"))
     await catalog.close()
     catalog = await Catalog.open(copied)
+    await catalog.started()
     assert events_of(log) == []
     await catalog.close()
 
@@ -246,6 +252,7 @@ async def test_files_that_no_snapshot_names_are_removed(copied: Path) -> None:
         (folder / name).write_bytes(b"left by a crash")
 
     catalog = await Catalog.open(copied)
+    await catalog.started()
     await catalog.close()
 
     names = {path.name for path in folder.iterdir()}

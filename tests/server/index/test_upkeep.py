@@ -89,6 +89,7 @@ async def test_a_graph_that_is_mostly_dead_is_made_again_from_the_living(
     await catalog.close()
 
     catalog = await Catalog.open(tmp_path)
+    await catalog.started()
     assert (await (await catalog.get("docs")).info()).state is State.READY
     found = await (await catalog.get("docs")).search(new[:50], 1)
     assert [ids(row)[0] for row in found] == [f"p{6000 + n:05}" for n in range(50)]
