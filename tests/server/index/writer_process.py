@@ -22,9 +22,13 @@ SNAPSHOT_CHANGES = 1000  # often, so that kills meet snapshots
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Passages to upsert, ids to delete, a bucket to delete: one of the three."""
+    """Passages to upsert, ids to delete, a bucket to delete: one of the three.
+
+    A bucket is a document too: what is upserted may take the place of all of it.
+    """
 
     upserted: tuple[str, ...] = ()
+    replaces: bool = False
     deleted: tuple[str, ...] = ()
     bucket: int | None = None
 
@@ -39,13 +43,19 @@ def operation(number: int) -> Operation:
     kind = random.integers(8)
     if kind == 0:
         return Operation(bucket=int(random.integers(40)))
-    return Operation(deleted=names) if kind == 1 else Operation(names)
+    if kind == 1:
+        return Operation(deleted=names)
+    if kind == 2:
+        in_one = tuple(name for name in names if bucket_of(name) == bucket_of(names[0]))
+        return Operation(in_one, replaces=True)
+    return Operation(names)
 
 
 def apply(state: dict[str, int], number: int) -> dict[str, int]:
     """Return which operation wrote each passage, after one more."""
     done = operation(number)
-    gone = {*done.deleted, *(id_ for id_ in state if bucket_of(id_) == done.bucket)}
+    buckets = set(map(bucket_of, done.upserted)) if done.replaces else {done.bucket}
+    gone = {*done.deleted, *(id_ for id_ in state if bucket_of(id_) in buckets)}
     kept = {id_: writer for id_, writer in state.items() if id_ not in gone}
     return kept | dict.fromkeys(done.upserted, number)
 
@@ -79,6 +89,7 @@ async def write(data_dir: Path, number: int) -> None:
                 ],
                 [embedding(id_, number) for id_ in todo.upserted],
                 {"key": [f"read by {number}".encode()] * len(todo.upserted)},
+                replace_documents=todo.replaces,
             )
         elif todo.deleted:
             await collection.delete(todo.deleted)
