@@ -2,21 +2,24 @@
 
 import math
 
-import numpy as np
-
 from finesieve_server.index.filters import Filter
+from finesieve_server.index.matches import Matches, SlotLabels
 from finesieve_server.index.reader import Reader
 from finesieve_server.index.records import Embedding, Labels, Matrix, Scores
 from finesieve_server.index.vectors import Vectors
 
 Ranking = tuple[Labels, Scores]  # best first
 
-# What a candidate of the graph and its test take, in comparisons with a match at hand; measured
-# by benchmarks/retrieval.py.
-GRAPH_COST = 12.0
+# What steps cost, in microseconds, of which the ratios count; benchmarks/retrieval.py.
+CANDIDATE_US = 6.0  # of the graph, with the test whether the filter takes it
+MATCH_US = 0.85  # found in the store and gathered, once for all queries
+COMPARE_US = 0.08  # of a match with one query
 # How many matches to want of the graph for each that is returned: its last finds are its least
 # sure.
 SPARE_MATCHES = 2
+# Where the graph would cost more than this part of an exact search, that is made at once: what
+# the graph has cost when it falls short is lost.
+SHARE_OF_EXACT = 0.5
 
 
 def nearest(
@@ -29,59 +32,74 @@ def nearest(
     exact: bool,
     condition: Filter | None,
 ) -> list[Ranking]:
-    """Return per query the labels of the nearest passages and their scores, best first."""
+    """Return per query the labels of the nearest passages and their scores, best first.
+
+    Nothing may have been read from the reader: it must see all that the vectors show now.
+    """
     if condition is None:
-        if exact:
-            found = vectors.exact(queries, top_k)
-        else:
-            found = vectors.nearest(queries, top_k, considered)
+        found = (
+            vectors.exact(queries, top_k) if exact else vectors.nearest(queries, top_k, considered)
+        )
         return [(vectors.labels_of(slots), scores) for slots, scores in found]
-    # Comparing all m matches costs m. The graph, where m of n match, must give n / m candidates
-    # for each match wanted. The two meet at:
-    few = math.ceil(math.sqrt(GRAPH_COST * SPARE_MATCHES * top_k * vectors.live_count)) + 1
-    if exact or reader.at_most(condition, few) < few:
-        return _among_matches(reader, vectors, queries, top_k, condition)
-    rankings = [
-        _over_fetched(reader, vectors, query, top_k, considered, condition) for query in queries
-    ]
-    missing = [row for row, ranking in enumerate(rankings) if ranking is None]
-    if missing:
-        late = iter(_among_matches(reader, vectors, queries[missing], top_k, condition))
-        return [ranking or next(late) for ranking in rankings]
-    return [ranking for ranking in rankings if ranking is not None]
+    return _Filtered(reader, vectors, condition, len(queries)).nearest(
+        queries, top_k, considered, exact=exact
+    )
 
 
-def _among_matches(
-    reader: Reader, vectors: Vectors, queries: Matrix, top_k: int, condition: Filter
-) -> list[Ranking]:
-    matches = reader.labels_matching(condition)
-    found = vectors.among(queries, matches, top_k)
-    return [(vectors.labels_of(slots), scores) for slots, scores in found]
+class _Filtered:
+    """One search under a filter."""
 
+    def __init__(self, reader: Reader, vectors: Vectors, condition: Filter, queries: int) -> None:
+        self._reader = reader
+        self._vectors = vectors
+        self._labels: SlotLabels = vectors.slot_labels()
+        self._matches: Matches = vectors.matches.of(condition)
+        # An exact search takes, for each match and query:
+        self._match_us = MATCH_US / queries + COMPARE_US
 
-def _over_fetched(
-    reader: Reader,
-    vectors: Vectors,
-    query: Embedding,
-    top_k: int,
-    considered: int,
-    condition: Filter,
-) -> Ranking | None:
-    """Ask the graph for more until enough of it matches; None where that costs more than all."""
-    wanted = SPARE_MATCHES * top_k
-    fetched = max(considered, 2 * wanted)
-    while True:
-        [near] = vectors.near(query[None], fetched, fetched)
-        if near is None:
-            return None
-        labels = vectors.labels_of(near)
-        matching = np.isin(labels, reader.accepted(condition, labels))
-        matched = int(np.count_nonzero(matching))
-        if matched >= wanted:
-            slots, scores = vectors.ranked(query, near[matching], top_k)
-            return vectors.labels_of(slots), scores
-        # The share that matches so far tells how far to look, and how many there are in all.
-        share = max(matched, 0.5) / len(labels)
-        fetched = max(2 * fetched, math.ceil(1.2 * wanted / share))
-        if fetched * GRAPH_COST > share * vectors.live_count:
-            return None
+    def nearest(
+        self, queries: Matrix, top_k: int, considered: int, *, exact: bool
+    ) -> list[Ranking]:
+        # The graph, where m of n match, must give n / m candidates for each match wanted. That
+        # and comparing all m are worth the same at:
+        wanted = SPARE_MATCHES * top_k
+        graph_us = wanted * self._vectors.live_count * CANDIDATE_US / SHARE_OF_EXACT
+        self._few = math.ceil(math.sqrt(graph_us / self._match_us)) + 1
+        few = self._matches.few(self._reader, self._labels, self._few)
+        rankings: list[Ranking | None] = [None] * len(queries)
+        if few is None and not exact:
+            for row, query in enumerate(queries):
+                rankings[row] = self._over_fetched(query, top_k, considered)
+                # Where most fall short, others will.
+                if 2 * rankings[: row + 1].count(None) > row + 1:
+                    break
+        missing = [row for row, ranking in enumerate(rankings) if ranking is None]
+        if missing:
+            slots = self._matches.all(self._reader, self._labels) if few is None else few
+            found = self._vectors.among(queries[missing], slots, top_k)
+            for row, ranking in zip(missing, found, strict=True):
+                rankings[row] = self._labelled(ranking)
+        return [ranking for ranking in rankings if ranking is not None]
+
+    def _over_fetched(self, query: Embedding, top_k: int, considered: int) -> Ranking | None:
+        """Ask the graph for more until enough of it matches; None where that costs too much."""
+        wanted = SPARE_MATCHES * top_k
+        fetched = max(considered, 2 * wanted)
+        while True:
+            [near] = self._vectors.near(query[None], fetched, fetched)
+            if near is None:
+                return None
+            near = near[near < self._labels.count]  # later ones are not in the reader's view
+            taken = near[self._matches.taken(self._reader, self._labels, near)]
+            if len(taken) >= wanted:
+                return self._labelled(self._vectors.ranked(query, taken, top_k))
+            # The share that matches so far tells how far to look, and how many there are in all.
+            share = max(len(taken), 0.5) / max(1, len(near))
+            fetched = max(2 * fetched, math.ceil(1.2 * wanted / share))
+            matches = max(self._few, share * self._vectors.live_count)
+            if fetched * CANDIDATE_US > SHARE_OF_EXACT * matches * self._match_us:
+                return None
+
+    def _labelled(self, ranking: tuple[Labels, Scores]) -> Ranking:
+        slots, scores = ranking
+        return self._labels.of(slots), scores

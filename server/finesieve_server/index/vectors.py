@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from finesieve_server.index.exact import Ranking, Slots, nearest_of, ranked, ranked_rows
 from finesieve_server.index.graph import Graph
+from finesieve_server.index.matches import KnownMatches, SlotLabels
 from finesieve_server.index.records import Distance, Embedding, HnswOptions, Labels, Matrix
 from finesieve_server.index.vector_file import VectorFile
 
@@ -40,6 +41,7 @@ class Vectors:
         self._file = VectorFile(path, dimension)
         self._labels: Labels = np.empty(0, np.int64)
         self._live: NDArray[np.bool_] = np.empty(0, np.bool_)
+        self.matches = KnownMatches()
         self._unmarked: list[int] = []  # slots that died and that the graph holds as living
         self._guard = threading.Lock()  # over live, unmarked and graphed, for microseconds
 
@@ -81,7 +83,7 @@ class Vectors:
 
     def publish(self, added: int, removed: Labels) -> None:
         """Show the staged vectors and hide the removed ones, at once."""
-        slots = self.slots_of(removed)
+        slots = self.slot_labels().slots_of(removed)
         with self._guard:
             slots = slots[self._live[slots]]
             self._live[slots] = False
@@ -181,23 +183,18 @@ class Vectors:
             slots = self._live_slots(0, self.count)
         return nearest_of(self.distance, queries, self._file.matrix, slots, count)
 
-    def among(self, queries: Matrix, labels: Labels, count: int) -> list[Ranking]:
-        """Return per query the `count` nearest of these labels' live slots, best first."""
-        slots = self.slots_of(labels)
-        slots = slots[self._live[slots]]
-        return nearest_of(self.distance, queries, self._file.matrix, slots, count)
+    def among(self, queries: Matrix, slots: Slots, count: int) -> list[Ranking]:
+        """Return per query the `count` nearest of those slots that live, best first."""
+        living = slots[self._live[slots]]
+        return nearest_of(self.distance, queries, self._file.matrix, living, count)
 
     def ranked(self, query: Embedding, slots: Slots, count: int) -> Ranking:
         """Return the `count` best of the slots with their scores, best first."""
         return ranked(self.distance, query, self._file.matrix, slots, count)
 
-    def slots_of(self, labels: Labels) -> Slots:
-        """Return the slots of those labels that have one, in their order."""
-        known = self._labels[: self.count]
-        slots: Slots = np.searchsorted(known, labels)
-        inside = slots < len(known)
-        inside[inside] = known[slots[inside]] == labels[inside]
-        return slots[inside]
+    def slot_labels(self) -> SlotLabels:
+        """Return which labels the slots hold that are published now."""
+        return SlotLabels(self._labels, self.count)
 
     def labels_of(self, slots: Slots) -> Labels:
         """Return the labels that the store knows the slots by."""
@@ -210,7 +207,7 @@ class Vectors:
 
     def vectors_of(self, labels: Labels) -> Matrix:
         """Return the vectors of labels that have one, in their order."""
-        return self._file.matrix[self.slots_of(labels)]
+        return self._file.matrix[self.slot_labels().slots_of(labels)]
 
     def _live_slots(self, start: int, stop: int) -> Slots:
         return np.flatnonzero(self._live[start:stop]) + start
