@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import fields
 
 import structlog
@@ -22,10 +22,13 @@ from finesieve_server.model_setup import (
     count_threads,
     load_models,
 )
-from finesieve_server.rpc.serving import Parts, Serving, Tls
-from finesieve_server.rpc.visit import TenantOf, one_tenant
+from finesieve_server.rpc.remote_scorer import RemoteScorer
+from finesieve_server.rpc.replicas import Replicas, ReplicaTls
+from finesieve_server.rpc.serving import FirstStage, Parts, Serving, Tls
+from finesieve_server.rpc.visit import TenantOf, one_tenant, passed_on
 from finesieve_server.runtime.artifact import BadArtifact
 from finesieve_server.runtime.device import NoDevice
+from finesieve_server.runtime.loading import Loaded
 from finesieve_server.search.collections import Collections
 from finesieve_server.search.context import ContextReader
 from finesieve_server.search.embedder import Embedder
@@ -39,6 +42,9 @@ from finesieve_server.search.texts import TokenizerPool
 from finesieve_server.search.token_keeper import TokenKeeper
 from finesieve_server.search.two_stage import TwoStage
 from finesieve_server.telemetry import Metrics, configure_logging
+
+# How long a server that asks replicas may not know of a new one.
+_REPLICA_CONNECTION_AGE_S = 60.0
 
 _log = structlog.get_logger()
 
@@ -57,26 +63,30 @@ def main() -> None:
 
 async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None:
     """Load, warm up, serve until told to stop, then drain and end the process."""
+    _check_role(settings)
     stop = _stop_on_signals()
     metrics = Metrics()
     loaded = load_models(settings)
-    encoders = loaded.models[0]
+    models = Models(loaded.models[0])
+    limits = _limits(settings)
     async with AsyncExitStack() as open_parts:
-        catalog = await Catalog.open(settings.data_dir, threads=count_threads(settings))
-        open_parts.push_async_callback(catalog.close)
         tokenizers = TokenizerPool(count_threads(settings))
         open_parts.callback(tokenizers.close)
-        batcher = Batcher(
-            batch_devices(settings, loaded),
-            batch_limits(settings, loaded.devices[0]),
-            # A card computes one batch while the next is brought to it.
-            in_flight=2 if loaded.devices[0].is_cuda else 1,
-            score_cache_bytes=settings.score_cache_mib * 2**20,
-            metrics=metrics,
-        )
+        batcher = _batcher(settings, loaded, metrics)
         open_parts.push_async_callback(asyncio.to_thread, batcher.close)
-        models = Models(encoders)
-        parts = _parts(settings, catalog, models, batcher, tokenizers)
+        reranker = Reranker(LocalScorer(models, batcher, tokenizers, limits))
+        first_stage: FirstStage | None = None
+        keeping_tokens: AbstractAsyncContextManager[None] = nullcontext()
+        if settings.role != "rerank":
+            catalog = await Catalog.open(settings.data_dir, threads=count_threads(settings))
+            open_parts.push_async_callback(catalog.close)
+            keeping_tokens = TokenKeeper(catalog, models, tokenizers).in_background()
+            if settings.rerank_target is not None:
+                replicas = Replicas(settings.rerank_target, metrics, _replica_tls(settings))
+                open_parts.push_async_callback(replicas.close)
+                reranker = Reranker(RemoteScorer(replicas, settings.max_documents))
+            first_stage = _first_stage(catalog, models, batcher, tokenizers, reranker, limits)
+        parts = Parts(models, first_stage, None if settings.role == "retrieval" else reranker)
         serving = _serving(settings, parts, metrics, tenant_of)
         port = await serving.start()
         await asyncio.to_thread(batcher.start, asyncio.get_running_loop())
@@ -84,15 +94,16 @@ async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None
         await serving.set_ready()
         _log.info(
             "ready",
+            role=settings.role,
             host=settings.host,
             port=port,
             metrics_port=metrics_port,
-            models=[encoder.name for encoder in encoders],
+            models=[encoder.name for encoder in loaded.models[0]],
             devices=[f"{device.kind}:{device.index}" for device in loaded.devices],
             threads=count_threads(settings),
-            data_dir=str(settings.data_dir),
+            data_dir=str(settings.data_dir) if first_stage else None,
         )
-        async with TokenKeeper(catalog, models, tokenizers).in_background():
+        async with keeping_tokens:
             await stop.wait()
         _log.info("draining", grace_s=settings.drain_s)
         await serving.drain(settings.drain_s)
@@ -102,30 +113,51 @@ async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None
     os._exit(0)
 
 
-def _parts(
-    settings: Settings,
+def _batcher(settings: Settings, loaded: Loaded, metrics: Metrics) -> Batcher:
+    return Batcher(
+        batch_devices(settings, loaded),
+        batch_limits(settings, loaded.devices[0]),
+        # A card computes one batch while the next is brought to it.
+        in_flight=2 if loaded.devices[0].is_cuda else 1,
+        score_cache_bytes=settings.score_cache_mib * 2**20,
+        metrics=metrics,
+    )
+
+
+def _first_stage(
     catalog: Catalog,
     models: Models,
     batcher: Batcher,
     tokenizers: TokenizerPool,
-) -> Parts:
-    limits = _limits(settings)
+    reranker: Reranker,
+    limits: Limits,
+) -> FirstStage:
     embedder = Embedder(models, batcher, tokenizers, limits)
     retriever = Retriever(catalog, models, embedder, limits)
-    reranker = Reranker(LocalScorer(models, batcher, tokenizers, limits))
-    return Parts(
+    return FirstStage(
         catalog=catalog,
-        models=models,
         embedder=embedder,
         retriever=retriever,
-        reranker=reranker,
         two_stage=TwoStage(retriever, reranker, ContextReader(catalog), limits),
         ingester=Ingester(catalog, models, embedder, tokenizers, limits),
         collections=Collections(catalog, models),
     )
 
 
+def _check_role(settings: Settings) -> None:
+    """Raises CannotStart where settings belong to another role."""
+    if settings.rerank_target is not None and settings.role != "retrieval":
+        raise CannotStart(
+            f"rerank_target: role {settings.role} scores itself; it is for role retrieval"
+        )
+    if settings.rerank_tls_ca is not None and settings.rerank_target is None:
+        raise CannotStart("rerank_tls_ca: needs rerank_target")
+
+
 def _serving(settings: Settings, parts: Parts, metrics: Metrics, tenant_of: TenantOf) -> Serving:
+    connection_age_s = settings.max_connection_age_s
+    if connection_age_s is None and settings.role == "rerank":
+        connection_age_s = _REPLICA_CONNECTION_AGE_S
     return Serving(
         parts,
         host=settings.host,
@@ -134,8 +166,10 @@ def _serving(settings: Settings, parts: Parts, metrics: Metrics, tenant_of: Tena
         default_deadline_s=settings.default_deadline_s,
         max_calls=settings.max_calls,
         max_request_bytes=settings.max_request_mib * 2**20,
+        max_connection_age_s=connection_age_s,
         tls=_tls(settings),
-        tenant_of=tenant_of,
+        # A replica has each call from a server of ours, which knows whose it is.
+        tenant_of=passed_on if settings.role == "rerank" else tenant_of,
         metrics=metrics,
     )
 
@@ -162,6 +196,19 @@ def _tls(settings: Settings) -> Tls | None:
         )
     except OSError as error:
         raise CannotStart(f"tls: {error}") from None
+
+
+def _replica_tls(settings: Settings) -> ReplicaTls | None:
+    if settings.rerank_tls_ca is None:
+        return None
+    own = _tls(settings)
+    try:
+        authorities = settings.rerank_tls_ca.read_bytes()
+    except OSError as error:
+        raise CannotStart(f"rerank_tls_ca: {error}") from None
+    if own is None:
+        return ReplicaTls(authorities)
+    return ReplicaTls(authorities, own.certificate, own.key)
 
 
 def _serve_metrics(settings: Settings, metrics: Metrics) -> int | None:

@@ -43,6 +43,22 @@ class Settings(BaseSettings):
     config: Path | None = Field(
         None, description='TOML file of settings, such as data_dir = "/data".'
     )
+    role: Literal["all", "retrieval", "rerank"] = Field(
+        "all",
+        description="What this server does. rerank: the second stage alone, no data; retrieval: "
+        "everything else, and Search with the help of --rerank-target.",
+    )
+    rerank_target: str | None = Field(
+        None,
+        min_length=1,
+        description="gRPC target of the rerank replicas that score for Search, in role retrieval: "
+        "dns:///NAME:PORT, or ipv4:HOST:PORT,HOST:PORT.",
+    )
+    rerank_tls_ca: Path | None = Field(
+        None,
+        description="PEM certificates that the replicas' must be signed by; turns on TLS to them. "
+        "They are shown tls_certificate where there is one.",
+    )
     data_dir: Path = Field(
         Path("finesieve-data"), description="Folder of the collections; made where it is missing."
     )
@@ -112,6 +128,12 @@ class Settings(BaseSettings):
     default_deadline_s: float = Field(
         30, gt=0, description="Deadline of calls that bring none, in seconds."
     )
+    max_connection_age_s: float | None = Field(
+        None,
+        gt=0,
+        description="Age at which clients are asked to connect anew, which shows them new servers; "
+        "calls in flight go on. Where it is not set, 60 in role rerank, otherwise none.",
+    )
     drain_s: float = Field(
         25, ge=0, description="Seconds that calls in flight get to finish after SIGTERM."
     )
@@ -124,7 +146,9 @@ class Settings(BaseSettings):
         description="Longest passage, title or text, in characters.",
     )
     max_documents: int = Field(
-        _LIMITS.max_documents, ge=1, description="Most documents of one rerank."
+        _LIMITS.max_documents,
+        ge=1,
+        description="Most documents of one rerank, answered or asked of a replica.",
     )
     max_texts: int = Field(_LIMITS.max_texts, ge=1, description="Most texts of one embedding call.")
     max_passages: int = Field(

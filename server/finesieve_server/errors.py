@@ -57,7 +57,16 @@ class InvalidArgument(FinesieveError):
         self, field: str, problem: str, *, metadata: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(f"{field} {problem}".strip(), field=field, metadata=metadata)
-        self.problem = problem
+
+    @property
+    def problem(self) -> str:
+        return self.message.removeprefix(self.field).lstrip()
+
+    def move(self, field: str) -> None:
+        """Let the error name the field as it is called in another request."""
+        self.message = f"{field} {self.problem}"
+        self.field = field
+        self.args = (self.message,)
 
 
 class EmptyField(InvalidArgument):
@@ -230,11 +239,34 @@ STATUS: Mapping[type[FinesieveError], Status] = {
     Unavailable: Status(14, 503, "UNAVAILABLE"),
     Unimplemented: Status(12, 501, "UNIMPLEMENTED"),
     DataLoss: Status(15, 500, "DATA_LOSS"),
-    ModelFailure: Status(13, 500, "MODEL_FAILURE"),
     Internal: Status(13, 500, "INTERNAL"),
+    ModelFailure: Status(13, 500, "MODEL_FAILURE"),
 }
 
 
 def status_of(error: FinesieveError) -> Status:
     """Return the status of an error: its own row, or that of its nearest ancestor."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def error_of(
+    code: int,
+    reason: str,
+    message: str,
+    *,
+    field: str = "",
+    retry_after_s: float | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> FinesieveError:
+    """Return the error that another server of ours met: the table, read backwards.
+
+    A reason that is not in it, of a newer server, becomes the plainest error of its code.
+    """
+    by_reason = (kind for kind, status in STATUS.items() if status.reason == reason)
+    by_code = (kind for kind, status in STATUS.items() if status.code == code)
+    kind = next(by_reason, None) or next(by_code, FinesieveError)
+    error = kind.__new__(kind)  # what its own __init__ would say is said already
+    FinesieveError.__init__(
+        error, message, field=field, retry_after_s=retry_after_s, metadata=metadata
+    )
+    return error

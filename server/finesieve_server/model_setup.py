@@ -1,7 +1,7 @@
 """Bring models onto the devices, as the settings say: which, where, and by how many threads."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -9,9 +9,16 @@ import structlog
 
 from finesieve_server.batching.plan import BatchLimits
 from finesieve_server.config import Settings
+from finesieve_server.runtime.artifact import KINDS, Kind
 from finesieve_server.runtime.device import CPU, Device
 from finesieve_server.runtime.encoder import BiEncoder, CrossEncoder
 from finesieve_server.runtime.loading import Loaded, load
+
+_KINDS: Mapping[str, Sequence[Kind]] = {
+    "all": KINDS,
+    "retrieval": ("bi-encoder",),
+    "rerank": ("cross-encoder",),
+}
 
 _log = structlog.get_logger()
 
@@ -21,7 +28,10 @@ class CannotStart(Exception):
 
 
 def load_models(settings: Settings) -> Loaded:
-    """Verify and load every model folder. Raises BadArtifact, NoDevice or CannotStart."""
+    """Verify every model folder and load those of the role's kinds.
+
+    Raises BadArtifact, NoDevice or CannotStart.
+    """
     _check_onnxruntime()
     loaded = load(
         model_folders(settings.models),
@@ -29,8 +39,11 @@ def load_models(settings: Settings) -> Loaded:
         wanted=settings.device,
         cards=[] if settings.gpus == "all" else list(map(int, settings.gpus.split(","))),
         card_bytes=settings.gpu_memory_mib * 2**20,
+        kinds=_KINDS[settings.role],
     )
     names = [encoder.name for encoder in loaded.models[0]]
+    if settings.role == "rerank" and not names:
+        raise CannotStart("models: none is a cross-encoder, which role rerank needs")
     for encoder in loaded.models[0]:
         if names.count(encoder.name) > 1:
             raise CannotStart(f"models: two are named {encoder.name!r}; a name must be unique")

@@ -69,6 +69,18 @@ class Metrics:
             ("reason",),
             registry=self.registry,
         )
+        self.replica_calls = Counter(
+            "finesieve_replica_calls",
+            "Calls to rerank replicas by gRPC status, each try by itself.",
+            ("status",),
+            registry=self.registry,
+        )
+        self.replica_call_seconds = Histogram(
+            "finesieve_replica_call_duration_seconds",
+            "Time of one try of a rerank replica, the way there and back included.",
+            buckets=_LATENCY_S,
+            registry=self.registry,
+        )
         self.queue_seconds = Histogram(
             "finesieve_queue_delay_seconds",
             "Time from an item's arrival to the start of its batch.",

@@ -5,6 +5,7 @@ from pathlib import Path
 import onnxruntime as ort
 import pytest
 
+from finesieve_server.app import serve
 from finesieve_server.config import BadSettings, read_settings
 from finesieve_server.model_setup import (
     CannotStart,
@@ -126,3 +127,30 @@ def test_variables_that_kubernetes_sets_for_a_service_are_not_ours(
     monkeypatch.setenv("FINESIEVE_PORT", "tcp://10.0.0.1:50051")
     with pytest.raises(BadSettings, match="enableServiceLinks"):
         read_settings([])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--rerank-target", "dns:///r:1"], "role all scores itself"),
+        (["--role", "rerank", "--rerank-target", "dns:///r:1"], "role rerank scores itself"),
+        (["--role", "retrieval", "--rerank-tls-ca", "ca.pem"], "needs rerank_target"),
+    ],
+)
+async def test_settings_of_another_role_refuse_to_start(arguments: list[str], problem: str) -> None:
+    with pytest.raises(CannotStart, match=problem):
+        await serve(read_settings(arguments))
+
+
+def test_a_role_loads_the_models_that_it_needs() -> None:
+    def loaded(role: str) -> list[str]:
+        return [each.name for each in load_models(read_settings(["--role", role])).models[0]]
+
+    assert loaded("all") == ["all-MiniLM-L6-v2", "finesieve-minilm-l6"]
+    assert loaded("retrieval") == ["all-MiniLM-L6-v2"]
+    assert loaded("rerank") == ["finesieve-minilm-l6"]
+
+
+def test_a_replica_without_a_cross_encoder_refuses_to_start() -> None:
+    with pytest.raises(CannotStart, match="none is a cross-encoder"):
+        load_models(read_settings(["--role", "rerank", "--models", f"{BUNDLED[0]}"]))

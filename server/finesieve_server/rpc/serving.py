@@ -43,17 +43,24 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What the services stand on."""
+class FirstStage:
+    """What everything but reranking stands on."""
 
     catalog: Catalog
-    models: Models
     embedder: Embedder
     retriever: Retriever
-    reranker: Reranker
     two_stage: TwoStage
     ingester: Ingester
     collections: Collections
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the services stand on; those that lack theirs are not served."""
+
+    models: Models
+    first_stage: FirstStage | None
+    reranker: Reranker | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +88,13 @@ class Serving:
         metrics: Metrics,
         tenant_of: TenantOf = one_tenant,
         tls: Tls | None = None,
+        max_connection_age_s: float | None = None,
     ) -> None:
         services = _services(parts, limits)
         self._host = f"[{host}]" if ":" in host else host
         self._port = port
         self._tls = tls
-        self._options = _options(max_request_bytes)
+        self._options = _options(max_request_bytes, max_connection_age_s)
         self._admission = Admission(max_calls, metrics.calls_in_flight)
         self._gate = Gate(
             self._admission, metrics, default_deadline_s=default_deadline_s, tenant_of=tenant_of
@@ -175,16 +183,23 @@ def _credentials(tls: Tls) -> grpc.ServerCredentials:
 
 
 def _services(parts: Parts, limits: Limits) -> list[tuple[ServiceDescriptor, object]]:
-    retrieval = RetrievalService(
-        parts.catalog, parts.collections, parts.ingester, parts.retriever, limits
-    )
-    return [
-        (_service(retrieval_pb2.DESCRIPTOR), retrieval),
-        (_service(rerank_pb2.DESCRIPTOR), RerankService(parts.reranker, limits)),
-        (_service(search_pb2.DESCRIPTOR), SearchService(parts.two_stage, limits)),
-        (_service(embedding_pb2.DESCRIPTOR), EmbeddingService(parts.embedder, limits)),
-        (_service(models_pb2.DESCRIPTOR), ModelService(parts.models)),
+    services: list[tuple[ServiceDescriptor, object]] = [
+        (_service(models_pb2.DESCRIPTOR), ModelService(parts.models))
     ]
+    if parts.reranker is not None:
+        rerank = RerankService(parts.reranker, limits)
+        services.append((_service(rerank_pb2.DESCRIPTOR), rerank))
+    first = parts.first_stage
+    if first is not None:
+        retrieval = RetrievalService(
+            first.catalog, first.collections, first.ingester, first.retriever, limits
+        )
+        services += [
+            (_service(retrieval_pb2.DESCRIPTOR), retrieval),
+            (_service(search_pb2.DESCRIPTOR), SearchService(first.two_stage, limits)),
+            (_service(embedding_pb2.DESCRIPTOR), EmbeddingService(first.embedder, limits)),
+        ]
+    return services
 
 
 def _service(file: FileDescriptor) -> ServiceDescriptor:
@@ -192,8 +207,8 @@ def _service(file: FileDescriptor) -> ServiceDescriptor:
     return service
 
 
-def _options(max_request_bytes: int) -> list[tuple[str, int]]:
-    return [
+def _options(max_request_bytes: int, max_connection_age_s: float | None) -> list[tuple[str, int]]:
+    options = [
         ("grpc.max_receive_message_length", max_request_bytes),
         # Calls that have not come to the gate, gRPC cancels by itself with no word of why: from the
         # 1000th on, and after 30 s.
@@ -209,3 +224,6 @@ def _options(max_request_bytes: int) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ]
+    if max_connection_age_s is not None:
+        options.append(("grpc.max_connection_age_ms", round(max_connection_age_s * 1e3)))
+    return options

@@ -27,6 +27,8 @@ TenantOf: TypeAlias = Callable[[Context], str]
 Answer = TypeVar("Answer", bound=Message)
 T = TypeVar("T")
 
+# Whose call a server of ours passes on; see `passed_on`.
+TENANT = "x-finesieve-tenant-bin"
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 _log = structlog.get_logger(__name__)
@@ -66,7 +68,7 @@ class Visit:
         """Return what the stages get to know, for one request that arrives now."""
         default = time.monotonic() + self.default_deadline_s
         deadline = default if self.deadline is None else self.deadline
-        return Call(deadline, tenant=self.tenant)
+        return Call(deadline, tenant=self.tenant, request_id=self.request_id)
 
     async def answer_one(
         self, answer: Callable[[Call], Awaitable[Answer]]
@@ -141,6 +143,15 @@ class Visit:
 def one_tenant(_: Context) -> str:
     """Return the same for every call: without credentials nobody is known apart."""
     return "default"
+
+
+def passed_on(context: Context) -> str:
+    """Return the tenant that a server of ours names: one that showed a certificate we trust."""
+    if context.peer_identities():
+        for key, value in context.invocation_metadata() or ():
+            if key == TENANT and isinstance(value, bytes):
+                return value.decode("utf-8", "replace")
+    return one_tenant(context)
 
 
 def request_id_of(context: Context) -> str:

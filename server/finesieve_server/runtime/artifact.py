@@ -5,16 +5,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from finesieve_server.runtime.query_template import QueryTemplate
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-_KINDS = ("bi-encoder", "cross-encoder")
 _PRECISIONS = ("fp32", "fp16", "int8")
 
 Kind = Literal["bi-encoder", "cross-encoder"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 Precision = Literal["fp32", "fp16", "int8"]
 
 
@@ -171,7 +171,7 @@ def _check(folder: Path, manifest: Manifest) -> None:
         manifest.calibration.offset,
     )
     problems = {
-        f"kind {manifest.kind!r}; allowed {_KINDS}": manifest.kind not in _KINDS,
+        f"kind {manifest.kind!r}; allowed {KINDS}": manifest.kind not in KINDS,
         f"precision {manifest.precision!r}; allowed {_PRECISIONS}": manifest.precision
         not in _PRECISIONS,
         "a text field is not a text": not all(isinstance(each, str) for each in texts),

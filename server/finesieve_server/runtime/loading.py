@@ -1,10 +1,10 @@
 """Load model folders onto the devices that there are, one set of models a device."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from finesieve_server.runtime.artifact import Artifact, BadArtifact, read_artifact
+from finesieve_server.runtime.artifact import KINDS, Artifact, BadArtifact, Kind, read_artifact
 from finesieve_server.runtime.device import CPU, Device, Wanted, find_devices
 from finesieve_server.runtime.encoder import BiEncoder, CrossEncoder
 
@@ -24,12 +24,15 @@ def load(
     wanted: Wanted = "cpu",
     cards: Sequence[int] = (),
     card_bytes: int = 0,
+    kinds: Collection[Kind] = KINDS,
 ) -> Loaded:
-    """Verify and load every folder; `card_bytes` of a card are shared evenly, 0 is no limit.
+    """Verify every folder, and load those of the kinds that are wanted.
+
+    `card_bytes` of a card are shared evenly, 0 is no limit.
 
     Raises BadArtifact, or NoDevice where CUDA is wanted and cannot be had.
     """
-    artifacts = [read_artifact(folder) for folder in folders]
+    artifacts = [each for each in map(read_artifact, folders) if each.manifest.kind in kinds]
     if wanted == "auto" and not _all_fit_a_card(artifacts):
         wanted = "cpu"
     devices = find_devices(wanted, cards, arena_bytes=card_bytes // max(1, len(artifacts)))

@@ -38,9 +38,14 @@ class Models:
         return _find(name, self._bi_encoders)
 
     def cross_encoder(self, name: str = "") -> CrossEncoder:
-        """Raises ModelNotFound, or FailedPrecondition where the model is a bi-encoder."""
+        """Raises ModelNotFound, or FailedPrecondition for a bi-encoder and where there is none."""
         if name in self._bi_encoders:
             raise FailedPrecondition(f"model {name!r} is a bi-encoder; a cross-encoder is needed")
+        if not name and not self._cross_encoders:
+            raise FailedPrecondition(
+                "this server has no cross-encoder; ask without the second stage, or start it with "
+                "--rerank-target or with a cross-encoder in --models"
+            )
         return _find(name, self._cross_encoders)
 
     def cross_encoders(self) -> Sequence[CrossEncoder]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from finesieve_server.index.catalog import Catalog
-from finesieve_server.rpc.serving import Parts, Serving
+from finesieve_server.rpc.serving import FirstStage, Parts, Serving
 from finesieve_server.search.call import Call
 from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.collections import Collections
@@ -92,17 +92,17 @@ def serving_over(
     # Fakes where classes are named: the services use one method of each.
     fakes: dict[str, Any] = {
         "embedder": embedder or LengthEmbedder(),
-        "reranker": reranker or LengthReranker(),
         "two_stage": two_stage or CannedSearch(),
     }
-    parts = Parts(
+    second_stage: Any = reranker or LengthReranker()
+    first_stage = FirstStage(
         catalog=catalog,
-        models=models,
         retriever=Retriever(catalog, models, fakes["embedder"], limits),
         ingester=Ingester(catalog, models, fakes["embedder"], TokenizerPool(1), limits),
         collections=Collections(catalog, models),
         **fakes,
     )
+    parts = Parts(models, first_stage, second_stage)
     settings = {
         "host": "127.0.0.1",
         "port": 0,
