@@ -35,7 +35,10 @@ class Pairs:
 
 
 class PairMaker:
-    """Frames candidates for one model, one query and one way with long passages."""
+    """Frames candidates for one model, one query and one way with long passages.
+
+    The query is cut already: it has at most the model's `query_room`.
+    """
 
     def __init__(
         self,
@@ -46,7 +49,7 @@ class PairMaker:
         max_passage_tokens: int,
         max_chunks: int,
     ) -> None:
-        self._query = query[: model.query_room]
+        self._query = query
         self._model = model
         room = model.room - len(self._query)
         self._room = min(room, max_passage_tokens) if max_passage_tokens else room
