@@ -28,7 +28,11 @@ _LIMITS = Limits()
 
 
 class Settings(BaseSettings):
-    """Serve two-stage retrieval over gRPC. Flags are also FINESIEVE_ variables and file keys."""
+    """Serve two-stage retrieval over gRPC. Flags are also FINESIEVE_ variables and file keys.
+
+    Beside serving: finesieve-server check, rebuild and backup look after a data directory; each
+    has its own --help.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,

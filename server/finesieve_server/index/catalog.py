@@ -49,6 +49,7 @@ class Catalog:
         shared = Shared(readers, threading.Semaphore(1), threads, snapshot_changes)
         collections: dict[Entry, Collection] = {}
         try:
+            await asyncio.to_thread(directory.remove_orphans)
             entries = await asyncio.to_thread(directory.entries)
             opening = [
                 asyncio.get_running_loop().run_in_executor(readers, Collection, entry, shared)

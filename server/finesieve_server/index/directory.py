@@ -27,6 +27,9 @@ from finesieve_server.index.snapshot import sync_folder
 from finesieve_server.index.store import Store
 
 FORMAT = 1
+CATALOG = "catalog.db"
+COLLECTIONS = "collections"
+LOCK = "lock"
 STORE = "store.db"
 
 _SCHEMA = f"""
@@ -60,10 +63,10 @@ class Directory:
 
         Raises FailedPrecondition where another process uses it, or a newer version wrote it.
         """
-        self._folders = path / "collections"
+        self._folders = path / COLLECTIONS
         self._folders.mkdir(parents=True, exist_ok=True)
         self._lock_file = _lock(path)
-        self._path = path / "catalog.db"
+        self._path = path / CATALOG
         try:
             self._database = _open_database(self._path)
         except BaseException:
@@ -71,16 +74,19 @@ class Directory:
             raise
 
     def entries(self) -> list[Entry]:
-        """Return every collection, having removed each folder that no row names."""
+        """Return every collection, by name."""
+        read = "SELECT uid, spec, create_us FROM collections ORDER BY name"
         with translated(self._path, self._database):
-            rows = self._database.execute("SELECT uid, spec, create_us FROM collections").fetchall()
-        entries = [self._entry(*row) for row in rows]
-        named = {entry.folder for entry in entries}
+            rows = self._database.execute(read).fetchall()
+        return [self._entry(*row) for row in rows]
+
+    def remove_orphans(self) -> None:
+        """Remove each folder that no row names."""
+        named = {entry.folder for entry in self.entries()}
         for folder in self._folders.iterdir():
             if folder not in named:
                 _log.info("orphan folder removed", folder=folder.name)
                 shutil.rmtree(folder)
-        return entries
 
     def make_folder(self, spec: CollectionSpec) -> Entry:
         """Make the folder and the empty store of a collection that has no row yet."""
@@ -142,7 +148,7 @@ def _open_database(path: Path) -> apsw.Connection:
 
 
 def _lock(path: Path) -> int:
-    lock_file = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    lock_file = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -12,7 +12,13 @@ from finesieve_server.errors import DataLoss, InvalidArgument
 from finesieve_server.index.distances import comparable
 from finesieve_server.index.progress import Progress
 from finesieve_server.index.records import CollectionSpec, Labels
-from finesieve_server.index.snapshot import MANIFEST, BadSnapshot, remove_unnamed, restore
+from finesieve_server.index.snapshot import (
+    MANIFEST,
+    BadSnapshot,
+    Restored,
+    remove_unnamed,
+    restore,
+)
 from finesieve_server.index.store import Store
 from finesieve_server.index.vectors import GRAPH_FROM, Vectors
 
@@ -75,18 +81,33 @@ def new_vectors_path(folder: Path) -> Path:
     return folder / f"vectors-{max(taken, default=0) + 1}.f32"
 
 
+def trusted_snapshot(
+    folder: Path, store: Store, spec: CollectionSpec, expected: Labels, progress: Progress
+) -> Restored:
+    """Return the newest snapshot, verified, if the store can be searched by it.
+
+    Raises BadSnapshot.
+    """
+    restored = restore(folder, store.uid, spec, store.generation, store.last_label(), progress)
+    if len(np.setdiff1d(_older(expected, restored), restored.living, assume_unique=True)):
+        raise BadSnapshot("it lacks passages that the store had before it was made")
+    return restored
+
+
 def _from_snapshot(
     folder: Path, store: Store, spec: CollectionSpec, expected: Labels, progress: Progress
 ) -> Vectors:
-    restored = restore(folder, store.uid, spec, store.generation, store.last_label(), progress)
-    last = restored.labels[-1] if len(restored.labels) else 0
-    older = expected[: np.searchsorted(expected, last, "right")]
-    living = restored.labels[restored.live]
-    if len(np.setdiff1d(older, living, assume_unique=True)):
-        raise BadSnapshot("it lacks passages that the store had before it was made")
+    restored = trusted_snapshot(folder, store, spec, expected, progress)
     vectors = Vectors(restored.vectors_path, spec.dimension, spec.distance, spec.hnsw)
     vectors.adopt(restored.labels, restored.live, restored.graph)
-    vectors.publish(0, np.setdiff1d(living, older, assume_unique=True))
+    gone = np.setdiff1d(restored.living, _older(expected, restored), assume_unique=True)
+    vectors.publish(0, gone)
     if restored.generation != store.generation:
         store.record_generation(restored.generation)
     return vectors
+
+
+def _older(expected: Labels, restored: Restored) -> Labels:
+    """Return those labels that were given before the snapshot was made."""
+    last = restored.labels[-1] if len(restored.labels) else 0
+    return expected[: np.searchsorted(expected, last, "right")]

@@ -68,6 +68,10 @@ class Restored:
     live: NDArray[np.bool_]
     graph: Graph
 
+    @property
+    def living(self) -> Labels:
+        return self.labels[self.live]
+
 
 def save(folder: Path, uid: str, spec: CollectionSpec, vectors: Vectors, generation: int) -> None:
     """Write a snapshot of the slots that are in the graph; only while nobody advances it.
@@ -125,7 +129,7 @@ def restore(
 
     Ends early with what `progress` raises.
     """
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     expected = _identity(uid, spec)
     for name, value in expected.items():
         if getattr(manifest, name) != value:
@@ -152,6 +156,40 @@ def restore(
     return Restored(
         folder / manifest.files["vectors"].name, manifest.generation, labels, live, graph
     )
+
+
+def copy(folder: Path, to: Path, progress: Progress) -> int:
+    """Copy the newest snapshot, verified, while it may be replaced; return its generation.
+
+    Raises BadSnapshot or OSError, having left nothing.
+    """
+    manifest = read_manifest(folder)
+    total = sum(saved.bytes for saved in manifest.files.values())
+    done = 0
+    try:
+        for saved in manifest.files.values():
+            digest = hashlib.sha256()
+            with (folder / saved.name).open("rb") as file, (to / saved.name).open("xb") as new:
+                left = saved.bytes
+                while block := file.read(min(left, HASH_BYTES)):
+                    digest.update(block)
+                    new.write(block)
+                    left -= len(block)
+                    done += len(block)
+                    progress("copy of the index", done, total)
+            if digest.hexdigest() != saved.sha256:
+                raise BadSnapshot(f"{saved.name} differs from what was saved")
+        _replace_manifest(to, manifest)
+    except BaseException:
+        remove(to)
+        raise
+    return manifest.generation
+
+
+def remove(folder: Path) -> None:
+    """Remove the snapshot, and all else that was derived."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    remove_unnamed(folder, set())
 
 
 def remove_unnamed(folder: Path, named: set[str]) -> None:
@@ -196,7 +234,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
     try:
         outer = json.loads((folder / MANIFEST).read_text())
         body = outer["manifest"]

@@ -1,0 +1,139 @@
+"""Copy a data directory while a server may be writing to it.
+
+Each database is copied as it is at one moment, so that no batch is there by half. A snapshot comes
+along where it fits the copied store; where it does not, the start makes it again.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from finesieve_server.errors import DataLoss, FailedPrecondition
+from finesieve_server.index import snapshot
+from finesieve_server.index.database import connect, translated
+from finesieve_server.index.directory import CATALOG, COLLECTIONS, LOCK, STORE, Directory
+from finesieve_server.index.maintenance import ProgressOf, require_directory
+from finesieve_server.index.progress import Progress
+from finesieve_server.index.snapshot import sync_folder
+
+PROGRESS_STEPS = 1_000_000  # of SQLite's machine
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """One collection of a backup."""
+
+    name: str
+    passages: int
+    with_snapshot: bool
+
+
+def backup(data_dir: Path, to: Path, progress_of: ProgressOf) -> list[Copied]:
+    """Copy all collections to a folder that is new or empty; return what was copied.
+
+    What was answered before the call is in the copy. Raises FailedPrecondition, DataLoss where a
+    store is damaged, StorageFull; there is no folder then that could be taken for a backup.
+    """
+    require_directory(data_dir)
+    to = to.absolute()
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise FailedPrecondition(f"{to} is not empty; name a new folder for the backup")
+    to.parent.mkdir(parents=True, exist_ok=True)
+    partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
+    partial.mkdir()
+    try:
+        with translated(partial / CATALOG):
+            copied = _copy(data_dir, partial, progress_of)
+            _sync(partial)
+            partial.rename(to)  # takes the place of an empty one
+            sync_folder(to.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return copied
+
+
+def _copy(data_dir: Path, partial: Path, progress_of: ProgressOf) -> list[Copied]:
+    # The catalog first: a collection that is made later is not part of the backup.
+    _copy_database(data_dir / CATALOG, partial / CATALOG, progress_of("catalog"))
+    directory = Directory(partial)
+    copied = []
+    try:
+        for entry in directory.entries():
+            source = data_dir / COLLECTIONS / entry.uid
+            entry.folder.mkdir()
+            try:
+                passages, whole = _copy_collection(
+                    source, entry.folder, progress_of(entry.spec.name)
+                )
+            except (DataLoss, FileNotFoundError):
+                if _exists(data_dir / CATALOG, entry.uid):
+                    raise
+                directory.remove_row(entry)  # it was deleted meanwhile
+                directory.remove_folder(entry)
+            else:
+                copied.append(Copied(entry.spec.name, passages, whole))
+    finally:
+        directory.close()
+    (partial / LOCK).unlink()
+    return copied
+
+
+def _copy_collection(source: Path, target: Path, progress: Progress) -> tuple[int, bool]:
+    """Return how many passages there are, and whether the snapshot came along."""
+    # The snapshot first: the store may have newer passages than its snapshot, never older ones.
+    try:
+        generation = snapshot.copy(source, target, progress)
+    except (snapshot.BadSnapshot, FileNotFoundError):
+        generation = -1
+    _copy_database(source / STORE, target / STORE, progress)
+    connection = connect(target / STORE)
+    try:
+        with translated(target / STORE, connection):
+            newest = connection.execute("SELECT generation FROM collection").get
+            passages: int = connection.execute("SELECT count(*) FROM passages").get
+    finally:
+        connection.close()
+    fits = generation in (newest, newest + 1)
+    if not fits:
+        snapshot.remove(target)
+    return passages, fits
+
+
+def _copy_database(source: Path, target: Path, progress: Progress) -> None:
+    connection = connect(source)
+    try:
+        with translated(source, connection):
+            pages: int = connection.execute("PRAGMA page_count").get
+            size: int = connection.execute("PRAGMA page_size").get
+
+            def told() -> bool:
+                progress(f"copy of {source.name}", target.stat().st_size, pages * size)
+                return False
+
+            connection.set_progress_handler(told, PROGRESS_STEPS)
+            # One view of the source, however long it takes: writes go on beside it.
+            connection.execute("VACUUM INTO ?", (str(target),))
+    finally:
+        connection.close()
+
+
+def _exists(catalog: Path, uid: str) -> bool:
+    connection = connect(catalog)
+    try:
+        with translated(catalog, connection):
+            count = connection.execute("SELECT count(*) FROM collections WHERE uid = ?", (uid,))
+            return bool(count.get)
+    finally:
+        connection.close()
+
+
+def _sync(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    sync_folder(folder)
