@@ -169,11 +169,16 @@ def test_a_merged_parent_has_the_rank_and_score_of_its_best_child(
     assert sorted(told) == sorted(found)
 
 
-def test_merging_climbs_to_the_chapter(client: Client, ascents: str) -> None:
-    everything = client.search(ascents, "a climb", retrieve_k=100, top_n=100, merge_share=1.0)
+def test_merging_climbs_to_the_chapter_which_stands_alone(client: Client, ascents: str) -> None:
+    everything = client.search(
+        ascents, "a climb", retrieve_k=100, top_n=100, merge_share=1.0, window=2
+    )
 
     assert sorted(hit_ids(everything.hits)) == sorted(f"{each}/chapter" for each in ASCENTS)
     assert all(len(hit.merged_ids) == 5 for hit in everything.hits)
+    assert not any([*hit.before, *hit.after] for hit in everything.hits)
+    nothing = client.search(ascents, "a climb", filter=field("section") == "9", window=2)
+    assert not nothing.hits
 
 
 def test_parents_in_circles_and_parents_that_are_not_there_are_harmless(client: Client) -> None:

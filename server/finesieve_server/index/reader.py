@@ -76,6 +76,8 @@ class Reader:
 
     def sizes(self, labels: Labels, view: View) -> dict[int, int]:
         """Return how many bytes a view of each of these passages reads, without reading them."""
+        if not len(labels):
+            return {}
         sizes = " + ".join(
             f"ifnull(octet_length({column}), 0)" for column in _COLUMNS[view].split(", ")
         )

@@ -85,6 +85,15 @@ async def test_passages_of_no_document_have_no_neighbours(collection: Collection
     assert found == [Neighbours([], []), Neighbours([], [Passage("d")]), Neighbours([], [])]
 
 
+async def test_where_nothing_stands_around_windows_are_empty(collection: Collection) -> None:
+    only = leaf("a", 0)
+    await store(collection, only)
+
+    assert await collection.neighbours([only], 3, View.FULL, max_bytes=ROOM) == [Neighbours([], [])]
+    assert await collection.neighbours([], 3, View.FULL, max_bytes=ROOM) == []
+    assert await collection.family([], View.FULL) == {}
+
+
 async def test_overlapping_windows_are_each_whole(collection: Collection) -> None:
     leaves = [leaf(f"p{n}", n) for n in range(5)]
     await store(collection, *leaves)
