@@ -1,5 +1,6 @@
 """What stands around a passage and above it, against the real store."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import apsw
@@ -8,7 +9,7 @@ import pytest
 
 from finesieve_server.errors import AnswerTooLarge
 from finesieve_server.index.collection import Collection
-from finesieve_server.index.records import Embedding, Neighbours, Passage, View
+from finesieve_server.index.records import Embedding, Family, Neighbours, Passage, View
 from finesieve_server.index.relatives import AROUND, CHILDREN
 from finesieve_server.index.store import Store
 from tests.server.index.corpus import DIMENSION
@@ -92,6 +93,48 @@ async def test_where_nothing_stands_around_windows_are_empty(collection: Collect
     assert await collection.neighbours([only], 3, View.FULL, max_bytes=ROOM) == [Neighbours([], [])]
     assert await collection.neighbours([], 3, View.FULL, max_bytes=ROOM) == []
     assert await collection.family([], View.FULL) == {}
+
+
+async def test_random_windows_and_families_are_what_the_definition_says(
+    collection: Collection,
+) -> None:
+    random = np.random.default_rng(5)
+    names = [f"p{n}" for n in random.permutation(150)]
+    passages = [
+        Passage(
+            name,
+            "text",
+            document_id=str(random.choice(["", "d", "D", "d "])),
+            ordinal=int(random.choice([0, 1, 2, 3, 2**31, 2**32 - 1])),
+            parent_id=str(random.choice(["", "gone", *names[:9]])),
+            context_only=bool(random.integers(2)),
+        )
+        for name in names
+    ]
+    await store(collection, *passages)
+
+    for window in (1, 3, 1000):
+        found = await collection.neighbours(passages, window, View.FULL, max_bytes=ROOM)
+        assert found == [by_definition(each, passages, window) for each in passages]
+    family = await collection.family([*names, "gone"], View.FULL)
+    assert family == {
+        each.id: Family(each, sum(child.parent_id == each.id for child in passages))
+        for each in passages
+    }
+
+
+def by_definition(passage: Passage, passages: Sequence[Passage], window: int) -> Neighbours:
+    def kind(each: Passage) -> tuple[str, bool, bool]:
+        return each.document_id, each.context_only, each.context_only and not each.parent_id
+
+    def place(each: Passage) -> tuple[int, str]:
+        return each.ordinal, each.id
+
+    alike = [each for each in passages if each.document_id and kind(each) == kind(passage)]
+    alike.sort(key=place)
+    before = [each for each in alike if place(each) < place(passage)]
+    after = [each for each in alike if place(each) > place(passage)]
+    return Neighbours(before[-window:], after[:window])
 
 
 async def test_overlapping_windows_are_each_whole(collection: Collection) -> None:

@@ -211,6 +211,47 @@ async def test_diversity_over_merged_parents_takes_their_childrens_direction(
     assert ids(hits) == ["parent0", "parent3"]
 
 
+async def test_whatever_is_asked_for_together_each_find_comes_back_once(
+    collection: Collection,
+) -> None:
+    random = np.random.default_rng(11)
+    names = [*(f"leaf{n:02}" for n in range(LEAVES)), *(f"parent{n}" for n in range(4)), "", "gone"]
+    for turn in range(60):
+        changed = str(random.choice(names[:LEAVES]))  # families go round in circles more and more
+        await collection.upsert(
+            [
+                Passage(
+                    changed,
+                    f"text {turn}",
+                    document_id=str(random.choice(["", "d", "e"])),
+                    ordinal=int(random.integers(3)),
+                    parent_id=str(random.choice(names)),
+                )
+            ],
+            [direction(float(random.integers(30)))],
+        )
+        search = Search(collection, Shortest(scores=int(random.integers(1, 20))))
+        asked: dict[str, Any] = {
+            "retrieve_k": int(random.integers(1, 20)),
+            "top_n": int(random.integers(1, 20)),
+            "rerank": [None, RerankOptions(), RerankOptions(partial=True)][turn % 3],
+            "relevance_weight": [None, 0.0, 0.5, 1.0][turn % 4],
+            "retrieval": {"view": list(View)[turn % 3]},
+            "context": Context(
+                window=int(random.choice([0, 1, 100])),
+                merge_share=float(random.choice([0, 1e-6, 0.5, 1])),
+                max_bytes=1 << 20,
+            ),
+        }
+
+        hits = await search(str(random.integers(30)), **asked)
+
+        assert hits, asked
+        told = [id_ for hit in hits for id_ in [*hit.retrieved.merged_ids, *ids([hit])]]
+        assert len(told) == len(set(told)), asked
+        assert len(hits) <= min(asked["top_n"], asked["retrieve_k"])
+
+
 async def test_what_the_deadline_left_unscored_stays_last(collection: Collection) -> None:
     search = Search(collection, Shortest(scores=3))
 
