@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import pytest
+from typer.testing import CliRunner
 
 from demo.server_process import ServerProcess
 from finesieve.v1.passages_pb2 import Passage
@@ -15,6 +16,7 @@ from finesieve_client import (
     field,
     passage,
 )
+from finesieve_client.cli import app
 
 ASCENTS = {
     "Mount Karvel": ("two sisters from Lund", "eleven days"),
@@ -234,6 +236,21 @@ def test_diversity_makes_room_for_something_else(client: Client) -> None:
         assert len({f"p{n}" for n in range(5)} & set(hit_ids(diverse))) == 1
         assert [hit.hit.rank for hit in diverse] == [1, 2, 3]
         assert not diverse[0].hit.passage.HasField("embedding"), "read, but not asked for"
+
+
+def test_the_command_shows_a_hit_among_its_neighbours(
+    server: ServerProcess, client: Client, ascents: str
+) -> None:
+    def shown(*options: str) -> str:
+        arguments = ["search", "Who made the first ascent of the Ostrag?", "-c", ascents, "-n", "1"]
+        environment = {"FINESIEVE_SERVER": server.address, "COLUMNS": "400"}
+        result = CliRunner().invoke(app, [*arguments, *options], env=environment)
+        assert result.exit_code == 0, result.stderr
+        return result.stdout
+
+    assert "made by a surveyor called Brandt. From the last village" in shown("--window", "1")
+    assert "the Ostrag/chapter" in shown("--merge-share", "0.5", "--retrieve-k", "30")
+    assert "in place of 5 found in it" in shown("--merge-share", "0.5", "--diversity", "0.2")
 
 
 @pytest.mark.parametrize(
