@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from finesieve_server.errors import InvalidArgument
-from finesieve_server.index.records import Distance, Embedding, Matrix
+from finesieve_server.index.records import CollectionSpec, Distance, Embedding, Matrix, Passage
 
 MAX_LENGTH = 1e18  # a longer vector's square leaves float32, and hnswlib then compares infinities
 
@@ -46,3 +46,37 @@ def comparable(
                 fields[row], f"has length {lengths[row]:.3g}; at most {MAX_LENGTH:g} is allowed"
             )
     return exact.astype(np.float32)
+
+
+def comparable_passages(
+    passages: Sequence[Passage], vectors: Sequence[Embedding | None], spec: CollectionSpec
+) -> tuple[list[Embedding | None], list[int], Matrix]:
+    """Return each passage's embedding, which of them are found by it, and those ready to compare.
+
+    A context_only passage has none. Raises InvalidArgument naming passages[i].embedding.
+    """
+    embeddings = [
+        None if passage.context_only or vector is None else np.asarray(vector, np.float32)
+        for passage, vector in zip(passages, vectors, strict=True)
+    ]
+    found = [position for position, each in enumerate(passages) if not each.context_only]
+    fields = [f"passages[{position}].embedding" for position in found]
+    given: list[Embedding] = []
+    for position, field in zip(found, fields, strict=True):
+        embedding = embeddings[position]
+        if embedding is None:
+            raise InvalidArgument(field, "is missing")
+        given.append(embedding)
+    return embeddings, found, comparable(given, fields, spec.dimension, spec.distance)
+
+
+def comparable_queries(queries: Matrix, spec: CollectionSpec, first: int = 0) -> Matrix:
+    """Return queries ready to compare; `first` is the first one's position in its request.
+
+    Raises InvalidArgument naming queries[i].embedding.
+    """
+    fields = [f"queries[{first + row}].embedding" for row in range(len(queries))]
+    if len(queries) == 1 and not first:
+        fields = ["embedding"]  # of a request with one query
+    rows = list(np.asarray(queries, np.float32))
+    return comparable(rows, fields, spec.dimension, spec.distance)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from finesieve_server.errors import AnswerTooLarge, InvalidArgument
+from finesieve_server.errors import AnswerTooLarge
 from finesieve_server.index.database import translated
 from finesieve_server.index.directory import STORE
-from finesieve_server.index.distances import comparable
+from finesieve_server.index.distances import comparable_passages, comparable_queries
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.progress import Progress
 from finesieve_server.index.reader import Reader
@@ -96,22 +96,7 @@ class Engine:
         require_distinct(passages)
         if replace_documents:
             require_documents(passages)
-        embeddings = [
-            None if passage.context_only or vector is None else np.asarray(vector, np.float32)
-            for passage, vector in zip(passages, vectors, strict=True)
-        ]
-        found = [position for position, p in enumerate(passages) if not p.context_only]
-        fields = [f"passages[{position}].embedding" for position in found]
-        given = [embeddings[position] for position in found]
-        for field, embedding in zip(fields, given, strict=True):
-            if embedding is None:
-                raise InvalidArgument(field, "is missing")
-        matrix = comparable(
-            [embedding for embedding in given if embedding is not None],
-            fields,
-            self._spec.dimension,
-            self._spec.distance,
-        )
+        embeddings, found, matrix = comparable_passages(passages, vectors, self._spec)
         self.upkeep.make_room(len(matrix))
         shown = self.upkeep.vectors
         with ExitStack() as until_shown:
@@ -209,7 +194,7 @@ class Engine:
 
         Few queries at a time: a change of the graph waits for them.
         """
-        compared = self._comparable(queries, first)
+        compared = comparable_queries(queries, self._spec, first)
 
         def look() -> tuple[list[list[Found]], bool]:
             moves, showing = self._moves, self._showing.locked()
@@ -288,13 +273,6 @@ class Engine:
             self.upkeep.vectors.publish(0, labels)
         self.upkeep.wake()
         return len(labels)
-
-    def _comparable(self, queries: Matrix, first: int) -> Matrix:
-        fields = [f"queries[{first + row}].embedding" for row in range(len(queries))]
-        if len(queries) == 1 and not first:
-            fields = ["embedding"]  # of a request with one query
-        rows = list(np.asarray(queries, np.float32))
-        return comparable(rows, fields, self._spec.dimension, self._spec.distance)
 
 
 def _read(

@@ -88,7 +88,7 @@ def rows_matching(leaf: Match | Range | Exists, *, value: str = "f.value") -> Co
     match leaf:
         case Match(field, values):
             places = ", ".join("?" * len(values))
-            bound = tuple(_bound_value(each) for each in values)
+            bound = tuple(bound_value(each) for each in values)
             return Condition(f"f.field = ? AND {value} IN ({places})", (field, *bound))
         case Range():
             return _range(leaf)
@@ -134,7 +134,11 @@ def _members(condition: Filter, size_of: Callable[[Filter], int]) -> Condition:
             )
 
 
-def _range(bounds: Range) -> Condition:
+def bounds_given(bounds: Range) -> list[tuple[str, float | str]]:
+    """Return the bounds that a range has, each behind its operator.
+
+    Raises InvalidArgument where there is none, or numbers and strings.
+    """
     given: list[tuple[str, Bound]] = [
         (operator, bound)
         for operator, bound in (
@@ -151,14 +155,20 @@ def _range(bounds: Range) -> Condition:
             "filter",
             f"bounds {bounds.field!r} by {len(given)} values; numbers or strings, not both",
         )
+    checked = [(operator, bound_value(bound)) for operator, bound in given]
+    return [(operator, bound) for operator, bound in checked if not isinstance(bound, bytes)]
+
+
+def _range(bounds: Range) -> Condition:
+    given = bounds_given(bounds)
+    is_text = isinstance(given[0][1], str)
     parts = ["f.field = ?", *(f"f.value {operator} ?" for operator, _ in given)]
     # The least value of the next kind: every number is below '', every string below x''.
     if bounds.lt is None and bounds.lte is None:
-        parts.append("f.value < x''" if kinds == {"text"} else "f.value < ''")
-    if kinds == {"text"} and bounds.gt is None and bounds.gte is None:
+        parts.append("f.value < x''" if is_text else "f.value < ''")
+    if is_text and bounds.gt is None and bounds.gte is None:
         parts.append("f.value >= ''")
-    values = tuple(_bound_value(bound) for _, bound in given)
-    return Condition(" AND ".join(parts), (bounds.field, *values))
+    return Condition(" AND ".join(parts), (bounds.field, *(bound for _, bound in given)))
 
 
 def _formed(form: str, inner: Condition) -> Condition:
@@ -190,7 +200,8 @@ def _sql_value(value: JsonScalar) -> SqlValue:
     return number
 
 
-def _bound_value(value: object) -> SqlValue:
+def bound_value(value: object) -> SqlValue:
+    """Return a value to compare with. Raises InvalidArgument where it is no scalar of JSON."""
     if value is not None and not isinstance(value, str | int | float):
         raise InvalidArgument(
             "filter", f"compares with a {type(value).__name__}; scalars are allowed"

@@ -142,7 +142,7 @@ class Reader:
         """
         match condition:
             case AllOf(filters):
-                return min(self.at_most(inner, limit) for inner in filters)
+                return min((self.at_most(inner, limit) for inner in filters), default=0)
             case AnyOf(filters):
                 return min(limit, sum(self.at_most(inner, limit) for inner in filters))
             case NoneOf():
