@@ -14,7 +14,7 @@ from prometheus_client import start_http_server
 from finesieve_server.batching.batcher import Batcher
 from finesieve_server.config import BadSettings, Settings, read_settings
 from finesieve_server.errors import FinesieveError
-from finesieve_server.index.catalog import Catalog
+from finesieve_server.index_setup import open_index
 from finesieve_server.model_setup import (
     CannotStart,
     batch_devices,
@@ -32,6 +32,7 @@ from finesieve_server.runtime.loading import Loaded
 from finesieve_server.search.collections import Collections
 from finesieve_server.search.context import ContextReader
 from finesieve_server.search.embedder import Embedder
+from finesieve_server.search.index import Catalog
 from finesieve_server.search.ingester import Ingester
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.local_scorer import LocalScorer
@@ -83,16 +84,20 @@ async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None
         open_parts.push_async_callback(asyncio.to_thread, batcher.close)
         reranker = Reranker(LocalScorer(models, batcher, tokenizers, limits))
         first_stage: FirstStage | None = None
+        data: str | None = None
         keeping_tokens: AbstractAsyncContextManager[None] = nullcontext()
         if settings.role != "rerank":
-            catalog = await Catalog.open(settings.data_dir, threads=count_threads(settings))
-            open_parts.push_async_callback(catalog.close)
-            keeping_tokens = TokenKeeper(catalog, models, tokenizers).in_background()
+            index = await open_index(settings)
+            open_parts.push_async_callback(index.close)
+            if index.keeps_tokens is not None:
+                keeper = TokenKeeper(index.keeps_tokens, models, tokenizers)
+                keeping_tokens = keeper.in_background()
             if settings.rerank_target is not None:
                 replicas = Replicas(settings.rerank_target, metrics, _replica_tls(settings))
                 open_parts.push_async_callback(replicas.close)
                 reranker = Reranker(RemoteScorer(replicas, settings.max_documents))
-            first_stage = _first_stage(catalog, models, batcher, tokenizers, reranker, limits)
+            first_stage = _first_stage(index.catalog, models, batcher, tokenizers, reranker, limits)
+            data = index.place
         parts = Parts(models, first_stage, None if settings.role == "retrieval" else reranker)
         serving = _serving(settings, parts, metrics, tenant_of)
         port = await serving.start()
@@ -108,7 +113,7 @@ async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None
             models=[encoder.name for encoder in loaded.models[0]],
             devices=[f"{device.kind}:{device.index}" for device in loaded.devices],
             threads=count_threads(settings),
-            data_dir=str(settings.data_dir) if first_stage else None,
+            data=data,
         )
         async with keeping_tokens:
             await stop.wait()

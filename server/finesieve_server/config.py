@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     CliApp,
@@ -65,6 +65,28 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         Path("finesieve-data"), description="Folder of the collections; made where it is missing."
+    )
+    index: Literal["embedded", "milvus"] = Field(
+        "embedded",
+        description="Where passages lie and are found: embedded, in data_dir; or in Milvus.",
+    )
+    milvus_uri: str = Field(
+        "",
+        description="Address of Milvus, such as http://milvus:19530; or the path of a file, for "
+        "milvus-lite inside this process.",
+    )
+    milvus_token: SecretStr = Field(
+        SecretStr(""),
+        description="user:password or API key for Milvus; better as a variable than as a flag.",
+    )
+    milvus_database: str = Field("", description="Database of Milvus; where empty, its default.")
+    milvus_timeout_s: float = Field(
+        30, gt=0, description="Longest wait for an answer of Milvus, in seconds."
+    )
+    milvus_consistency: Literal["Strong", "Session", "Bounded", "Eventually"] = Field(
+        "Strong",
+        description="Which writes a read of Milvus sees. Strong: all that were answered, whichever "
+        "server took them. Session: this server's own.",
     )
     host: str = Field(
         "127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for every network."
