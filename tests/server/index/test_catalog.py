@@ -5,25 +5,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import apsw
 import pytest
 
 from finesieve_server.errors import (
-    AlreadyExists,
     CollectionNotFound,
     DataLoss,
     FailedPrecondition,
-    Unavailable,
 )
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.directory import STORE
 from finesieve_server.index.records import (
-    CollectionSpec,
-    Distance,
-    HnswOptions,
     Passage,
     State,
     View,
@@ -33,44 +27,6 @@ from tests.server.index.corpus import embeddings, ids, passages, spec
 
 async def names(catalog: Catalog, after: str = "", limit: int = 100) -> list[str]:
     return [collection.spec.name for collection in await catalog.page(after, limit)]
-
-
-async def test_a_collection_is_there_again_after_a_restart_as_it_was_made(tmp_path: Path) -> None:
-    made = CollectionSpec("d", "m", "f", 7, Distance.L2, HnswOptions(8, 99, 33), True)
-    catalog = await Catalog.open(tmp_path)
-    collection = await catalog.create(made)
-    await collection.upsert(passages(3), list(embeddings(3, dimension=7)))
-    before = await collection.info()
-    await catalog.close()
-
-    catalog = await Catalog.open(tmp_path)
-    await catalog.started()
-
-    assert await (await catalog.get("d")).info() == before
-    assert before.spec == made
-    assert abs(before.create_time - datetime.now(UTC)) < timedelta(minutes=5)
-    await catalog.close()
-
-
-async def test_a_name_is_given_once(catalog: Catalog) -> None:
-    await catalog.create(spec())
-
-    with pytest.raises(AlreadyExists):
-        await catalog.create(spec())
-    both = await asyncio.gather(
-        catalog.create(spec("twice")), catalog.create(spec("twice")), return_exceptions=True
-    )
-
-    assert [isinstance(outcome, AlreadyExists) for outcome in both].count(True) == 1
-
-
-async def test_pages_list_collections_by_name(catalog: Catalog) -> None:
-    for name in ("b", "a", "d", "c"):
-        await catalog.create(spec(name))
-
-    assert await names(catalog) == ["a", "b", "c", "d"]
-    assert await names(catalog, after="a", limit=2) == ["b", "c"]
-    assert await names(catalog, after="d") == []
 
 
 async def test_a_deleted_collection_is_gone_with_its_files_and_its_name_is_free(
@@ -93,23 +49,6 @@ async def test_a_deleted_collection_is_gone_with_its_files_and_its_name_is_free(
     catalog = await Catalog.open(tmp_path)
     assert (await (await catalog.get("docs")).info()).passage_count == 0
     await catalog.close()
-
-
-async def test_deleting_under_load_answers_every_call(catalog: Catalog) -> None:
-    collection = await catalog.create(spec())
-    vectors = embeddings(100)
-    calls = [collection.upsert(passages(100), list(vectors)) for _ in range(10)]
-    searches = [collection.search(vectors[:5], 5) for _ in range(30)]
-    running = [asyncio.ensure_future(call) for call in (*calls, *searches)]
-    await asyncio.sleep(0)
-
-    await catalog.delete("docs")
-
-    outcomes = await asyncio.gather(*running, return_exceptions=True)
-    failures = [each for each in outcomes if isinstance(each, BaseException)]
-    assert all(isinstance(each, CollectionNotFound | Unavailable) for each in failures), failures
-    with pytest.raises(CollectionNotFound):
-        await collection.search(vectors[:1], 1)
 
 
 async def test_a_creation_whose_caller_gave_up_is_whole_or_absent(tmp_path: Path) -> None:

@@ -274,14 +274,23 @@ def takes(condition: Filter, passage: Passage) -> bool:
 
 
 def values_at(metadata: JsonValue, path: str) -> list[JsonValue]:
-    """Return what stands at a path: one value, or the elements of a list."""
-    head, _, rest = path.partition(".")
-    if not isinstance(metadata, Mapping) or head not in metadata:
-        return []
-    value = metadata[head]
-    if rest:
-        return values_at(value, rest)
-    return list(value) if isinstance(value, list) else [value]
+    """Return what stands at a path: values, and the elements of lists, however deep."""
+    if isinstance(metadata, list):
+        return [value for element in metadata for value in values_at(element, path)]
+    found: list[JsonValue] = []
+    for key, value in metadata.items() if isinstance(metadata, Mapping) else ():
+        if key == path:
+            found += elements(value)
+        elif path.startswith(f"{key}."):
+            found += values_at(value, path.removeprefix(f"{key}."))
+    return found
+
+
+def elements(value: JsonValue) -> list[JsonValue]:
+    """Return the value, or what a list holds, itself where that is nothing."""
+    if isinstance(value, list) and value:
+        return [inner for element in value for inner in elements(element)]
+    return [value]
 
 
 def kind_of(value: JsonValue) -> str:

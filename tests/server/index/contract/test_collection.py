@@ -1,7 +1,6 @@
-"""What a collection does for its callers, against the real store and graph."""
+"""What a collection does for its callers, whichever engine holds it."""
 
 import asyncio
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +12,9 @@ from finesieve_server.errors import (
     InvalidArgument,
     Unavailable,
 )
-from finesieve_server.index.catalog import Catalog
-from finesieve_server.index.collection import Collection
 from finesieve_server.index.filters import AnyOf, InDocument, Match, NoneOf, Range
 from finesieve_server.index.records import Distance, Passage, State, View
+from tests.server.index.contract.engines import Catalog, Collection
 from tests.server.index.corpus import DIMENSION, embeddings, ids, nearest_ids, passages, spec
 
 
@@ -356,27 +354,6 @@ async def test_a_write_whose_caller_gave_up_is_whole_or_absent(collection: Colle
     assert all(by_batch[0::2])
     assert (await collection.info()).passage_count == len(page)
     assert len((await collection.search(vectors[:1], 1000))[0]) == len(page)
-
-
-async def test_a_search_that_nobody_waits_for_frees_its_thread(
-    catalog: Catalog, collection: Collection
-) -> None:
-    await fill(collection, 5000)
-    # Every passage is tested against every range, and none is taken: seconds of work.
-    no_range = NoneOf([Range("number", gte=10_000 + n) for n in range(900)])
-    walks = [
-        asyncio.create_task(collection.page("", 1, 1, NoneOf([no_range]), View.ID))
-        for _ in range(16)
-    ]
-    await asyncio.sleep(0)
-
-    for walk in walks:
-        walk.cancel()
-    await asyncio.gather(*walks, return_exceptions=True)
-
-    freed = threading.Event()
-    catalog._shared.readers.submit(freed.set)
-    assert await asyncio.to_thread(freed.wait, 5)
 
 
 async def test_searches_during_updates_lose_and_double_nothing(collection: Collection) -> None:

@@ -1,14 +1,14 @@
 """A document that is loaded again leaves nothing of its earlier self behind."""
 
 import asyncio
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from finesieve_server.errors import EmptyField
-from finesieve_server.index.catalog import Catalog
-from finesieve_server.index.collection import Collection
 from finesieve_server.index.records import Embedding, Passage, Upserted, View
+from tests.server.index.contract.engines import Collection, Open
 from tests.server.index.corpus import embeddings, ids, spec
 
 VECTORS = embeddings(200)
@@ -106,16 +106,18 @@ async def test_a_name_with_a_nul_is_that_document_alone(collection: Collection) 
     assert await stored_ids(collection) == ["a\x00b/1", "a\x00c/0", "a/0"]
 
 
-async def test_nothing_of_it_comes_back_after_a_restart(catalog: Catalog) -> None:
+async def test_nothing_of_it_comes_back_after_a_restart(open_catalog: Open, tmp_path: Path) -> None:
+    catalog = await open_catalog(tmp_path)
     collection = await catalog.create(spec("again"))
     await store(collection, [part("a", n) for n in range(100)])
-    await collection.settled()
     await store(collection, [part("a", n) for n in range(10)])
-    await collection.settled()
+    await catalog.close()
 
-    [found] = await collection.search(VECTORS[50:51], 100)
+    catalog = await open_catalog(tmp_path)
+    [found] = await (await catalog.get("again")).search(VECTORS[50:51], 100)
 
     assert sorted(ids(found)) == [f"a/{n}" for n in range(10)]
+    await catalog.close()
 
 
 async def test_a_search_meanwhile_sees_the_old_document_or_the_new_never_both(
