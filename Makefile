@@ -40,7 +40,7 @@ setup-dev: .venv/.has-dev ## add what the tests and the checks need (torch among
 .venv/.has-dev: pyproject.toml hatch_build.py native/graph.cpp | .venv/bin/python
 	@tools/check_machine.sh >/dev/null
 	@echo "Installing the server, the export and the developer's tools into .venv (torch: some GB)"
-	@$(PIP) --editable '.[server,milvus,export,evaluate,dev]'
+	@$(PIP) --editable '.[server,milvus,ingest,export,evaluate,dev]'
 	@touch $@ .venv/.has-server
 
 # -------------------------------------------------------------------------------------- running

@@ -1,0 +1,1 @@
+"""Find the text and its blocks: one module per format."""

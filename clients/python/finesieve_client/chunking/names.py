@@ -1,0 +1,33 @@
+"""Name documents after their paths, and passages after their documents."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+_MAX_BYTES = 230  # of a document's id; the contract has 256 for a passage's, with its number
+_DIGEST = 12
+_NOT_IN_IDS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def document_id_of(path: Path) -> str:
+    """Return the path as it was given, with slashes and without what leads out of the folder.
+
+    "./docs/a.md" and "docs/a.md" are "docs/a.md", "/srv/a.md" is "srv/a.md", "../a.md" is "a.md".
+    A path that is too long, or has characters that an id may not have, keeps its end and gets a
+    digest of the whole.
+    """
+    normal = Path(os.path.normpath(path))
+    parts = [part for part in normal.parts if part not in (normal.anchor, "..", ".")]
+    name = "/".join(parts)
+    readable = _NOT_IN_IDS.sub("_", name)
+    if readable == name and len(name.encode()) <= _MAX_BYTES:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
+    end = readable.encode()[-(_MAX_BYTES - _DIGEST - 1) :].decode("utf-8", "ignore")
+    return f"{digest}~{end}"
+
+
+def passage_id(document_id: str, level: int, number: int) -> str:
+    """Return the id of a leaf, "guide.md#7", or of a parent, "guide.md#1.7"."""
+    return f"{document_id}#{level}.{number}" if level else f"{document_id}#{number}"
