@@ -1,33 +1,38 @@
-"""Cut rows into batches that one call takes, read by a thread of their own.
+"""Cut rows into batches that one call takes, read by a thread of their own, a few calls at once.
 
 So a producer that pauses holds up neither the calls under way nor the rows that came already.
 """
 
-from collections.abc import Iterable, Iterator
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from queue import Empty, Queue
 from threading import Thread
+from typing import Any, Generic, TypeVar
 
 from finesieve_client.rows import BadRow, Row
 
 BATCH_ROWS = 64
 BATCH_BYTES = 2 * 1024 * 1024  # well under the 4 MiB that gRPC takes by default
+CALLS_AT_ONCE = 2
 PAUSE_S = 0.5  # without a further row, after which a batch goes as it is
 
 Batch = list[Row | BadRow]
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 
-class Reader:
-    """Rows on their way from a producer that may be slow, a few batches ahead."""
+class Reader(Generic[Item]):
+    """Items on their way from a producer that may be slow, so many `ahead` at most."""
 
-    def __init__(self, rows: Iterable[Row | BadRow]) -> None:
-        self._ready: Queue[Row | BadRow | None] = Queue(2 * BATCH_ROWS)
+    def __init__(self, items: Iterable[Item], ahead: int = 2 * BATCH_ROWS) -> None:
+        self._ready: Queue[Item | None] = Queue(ahead)
         self._error: Exception | None = None
         self._closed = False
         # A daemon, because nothing can wake it from a pipe that stays silent.
-        Thread(target=self._read, args=(rows,), daemon=True).start()
+        Thread(target=self._read, args=(items,), daemon=True).start()
 
-    def __iter__(self) -> Iterator[Row | BadRow | None]:
-        """Yield the rows, and None for each pause; `check` tells whether these were all."""
+    def __iter__(self) -> Iterator[Item | None]:
+        """Yield the items, and None for each pause; `check` tells whether these were all."""
         while True:
             try:
                 ready = self._ready.get(timeout=PAUSE_S)
@@ -44,15 +49,15 @@ class Reader:
             raise self._error
 
     def close(self) -> None:
-        """Let the thread end with the row that it is at."""
+        """Let the thread end with the item that it is at."""
         self._closed = True
         while not self._ready.empty():
             self._ready.get_nowait()
 
-    def _read(self, rows: Iterable[Row | BadRow]) -> None:
+    def _read(self, items: Iterable[Item]) -> None:
         try:
-            for row in rows:
-                self._ready.put(row)
+            for item in items:
+                self._ready.put(item)
                 if self._closed:
                     return
         except Exception as error:  # noqa: BLE001  `check` raises it
@@ -77,3 +82,34 @@ def batches(rows: Iterable[Row | BadRow | None]) -> Iterator[Batch]:
             size += row_bytes
     if batch:
         yield batch
+
+
+async def written(
+    reader: Reader[Item],
+    batches: Iterator[list[Item]],
+    write: Callable[[list[Item]], Coroutine[Any, Any, Outcome]],
+) -> AsyncGenerator[Outcome, None]:
+    """Write the batches that are cut of what a reader reads; yields what became of each.
+
+    Raises what `write` raised, and what the reader's items raised after what came before is
+    written.
+    """
+    waiting: set[asyncio.Future[Outcome]] = set()
+    try:
+        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+            if batch:
+                waiting.add(asyncio.create_task(write(batch)))
+            if waiting:
+                patience_s = None if len(waiting) == CALLS_AT_ONCE else 0
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    yield task.result()
+        for task in asyncio.as_completed(waiting):
+            yield await task
+        reader.check()
+    finally:
+        reader.close()
+        for task in waiting:
+            task.cancel()

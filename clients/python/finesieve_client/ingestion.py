@@ -5,31 +5,23 @@ the same content, and only the others are sent. So a run after an interruption g
 one ended, and a run after an edit sends the edited rows.
 """
 
-import asyncio
 import re
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Self
 
-import grpc
-
 from finesieve.v1.passages_pb2 import Passage
 from finesieve_client.async_client import AsyncClient
-from finesieve_client.batches import Batch, Reader, batches
-from finesieve_client.contract import Response
+from finesieve_client.batches import Batch, Reader, batches, written
 from finesieve_client.errors import (
     DeadlineExceeded,
     FinesieveError,
     InvalidArgument,
     ResourceExhausted,
-    Unavailable,
 )
+from finesieve_client.patience import Patience
 from finesieve_client.rows import BadRow, Row
-
-CALLS_AT_ONCE = 2
-PATIENCE_S = 60.0  # with a server that has no room or is away, since it last answered
-PAUSE_S = 1.0  # where the server names no delay of its own
 
 _POSITION = re.compile(r"passages\[(\d+)\]")
 
@@ -81,27 +73,10 @@ async def store_rows(
     described = await client.get_collection(collection)
     resuming = described.collection.passage_count > 0
     writer = Writer(client, collection, resuming=resuming, stalled=stalled)
-    waiting: set[asyncio.Future[Outcome]] = set()
     reader = Reader(rows)
-    cut = batches(reader)
-    try:
-        while (batch := await asyncio.to_thread(next, cut, None)) is not None:
-            if batch:
-                waiting.add(asyncio.create_task(writer.write(batch)))
-            if waiting:
-                patience_s = None if len(waiting) == CALLS_AT_ONCE else 0
-                done, waiting = await asyncio.wait(
-                    waiting, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
-                )
-                for task in done:
-                    yield task.result()
-        for task in asyncio.as_completed(waiting):
-            yield await task
-        reader.check()
-    finally:
-        reader.close()
-        for task in waiting:
-            task.cancel()
+    async with aclosing(written(reader, batches(reader), writer.write)) as outcomes:
+        async for outcome in outcomes:
+            yield outcome
 
 
 class Writer:
@@ -118,9 +93,7 @@ class Writer:
         self._client = client
         self._collection = collection
         self._resuming = resuming
-        self._stalled = stalled
-        self._told = False
-        self._last_answer_s = time.monotonic()
+        self._patience = Patience(stalled)
 
     async def write(self, batch: Batch) -> Outcome:
         """Store what of a batch is good and not there yet."""
@@ -139,7 +112,7 @@ class Writer:
         embedded = any(row.passage.HasField("embedding") for row in rows)
         ids = [row.passage.id for row in rows]
         try:
-            answer = await self._patiently(
+            answer = await self._patience.call(
                 lambda: self._client.get_passages(
                     self._collection, ids, view="with_embedding" if embedded else "full"
                 )
@@ -155,7 +128,7 @@ class Writer:
             return Outcome()
         passages = [row.passage for row in rows]
         try:
-            answer = await self._patiently(
+            answer = await self._patience.call(
                 lambda: self._client.upsert_passages(self._collection, passages)
             )
         except InvalidArgument as error:
@@ -177,36 +150,6 @@ class Writer:
         outcome = await self._store(rows[:half])
         outcome += await self._store(rows[half:])
         return outcome
-
-    async def _patiently(self, call: Callable[[], Awaitable[Response]]) -> Response:
-        """Make a call, again and again for as long as the server has no room or is away.
-
-        The channel has tried four times already when an error comes here.
-        """
-        started_s = time.monotonic()
-        while True:
-            try:
-                answer = await call()
-            except FinesieveError as error:
-                waited_s = time.monotonic() - max(started_s, self._last_answer_s)
-                if not _is_passing(error) or waited_s > PATIENCE_S:
-                    raise
-                if not self._told:
-                    self._told = True
-                    self._stalled(error)
-                await asyncio.sleep(error.retry_delay_s or PAUSE_S)
-            else:
-                self._last_answer_s = time.monotonic()
-                self._told = False
-                return answer
-
-
-def _is_passing(error: FinesieveError) -> bool:
-    """Tell whether the same call may be answered later."""
-    if isinstance(error, ResourceExhausted):
-        return error.retry_delay_s is not None
-    # We cancel nothing, so CANCELLED is a server that stopped in the middle of the call.
-    return isinstance(error, Unavailable) or error.code is grpc.StatusCode.CANCELLED
 
 
 def _refused(rows: Sequence[Row], error: InvalidArgument) -> dict[int, str]:

@@ -12,7 +12,8 @@ from rich.text import Text
 from finesieve_client.async_client import AsyncClient
 from finesieve_client.beir import collection_name, read_folder
 from finesieve_client.cli import query as ask
-from finesieve_client.cli.ingest import Load, make_where_missing
+from finesieve_client.cli.destination import make_where_missing
+from finesieve_client.cli.ingest import Load
 from finesieve_client.cli.session import Session, with_session
 from finesieve_client.cli.terminal import out, plain_table, progress_bar, say, write_json
 from finesieve_client.evaluation import (
@@ -98,7 +99,7 @@ def require_measures() -> None:
 
 async def fill(client: AsyncClient, collection: str, corpus: str) -> Outcome:
     """Store in the collection what it does not have of the corpus, and only in its own."""
-    if await make_where_missing(client, collection, ""):
+    if (await make_where_missing(client, collection, "")).passage_count:
         await refuse_strangers(client, collection, corpus)
     load = Load(corpus, collection, count_rows(corpus))
     await load.store(client)

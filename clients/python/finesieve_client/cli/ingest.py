@@ -1,4 +1,4 @@
-"""`finesieve ingest`: store a file's passages in a collection."""
+"""`finesieve ingest`: store a file's passages, or documents cut into passages, in a collection."""
 
 import asyncio
 from dataclasses import asdict
@@ -7,24 +7,29 @@ from typing import Annotated
 import typer
 
 from finesieve_client.async_client import AsyncClient
+from finesieve_client.chunking.chunker import DEFAULT_PARENTS_SIZE, DEFAULT_SIZE
+from finesieve_client.cli.destination import make_where_missing, say_what_is_waited_for
+from finesieve_client.cli.ingest_documents import Asked, DocumentLoad
 from finesieve_client.cli.session import FAILED, Session, with_session
 from finesieve_client.cli.terminal import progress_bar, say, write_json
-from finesieve_client.errors import AlreadyExists, FinesieveError, NotFound
-from finesieve_client.ingestion import PATIENCE_S, Outcome, store_rows
+from finesieve_client.errors import FinesieveError
+from finesieve_client.ingestion import Outcome, store_rows
 from finesieve_client.rows import DamagedFile, count_rows, read_lines, read_rows
 
 BAD_ROWS_SHOWN = 20
+CHUNKING = "Documents"
 
 
 @with_session
 def ingest(
     session: Session,
-    file: Annotated[
-        str,
+    paths: Annotated[
+        list[str],
         typer.Argument(
-            metavar="FILE",
+            metavar="PATH...",
             help="JSON lines, plain or gzipped, with id (or _id), text, and maybe title, metadata, "
-            "document_id, ordinal, parent_id, embedding, context_only; - is standard input.",
+            "document_id, ordinal, parent_id, embedding, context_only; - is standard input. With "
+            "--chunk: documents, and folders of them.",
         ),
     ],
     collection: Annotated[
@@ -37,17 +42,95 @@ def ingest(
             help="Bi-encoder of a collection made now; by default the server's first.",
         ),
     ] = "",
+    chunk: Annotated[
+        bool,
+        typer.Option(
+            "--chunk",
+            help="Read text, Markdown, HTML and PDF, and cut each document into passages.",
+            rich_help_panel=CHUNKING,
+        ),
+    ] = False,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="TOKENS",
+            help=f"What a model reads of a passage at most; by default {DEFAULT_SIZE}, with "
+            f"--parents {DEFAULT_PARENTS_SIZE}, or the model's window where that is less.",
+            rich_help_panel=CHUNKING,
+        ),
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option(
+            metavar="TOKENS",
+            help="What a passage repeats of the one before at most, in whole sentences; by "
+            "default an eighth of the size.",
+            rich_help_panel=CHUNKING,
+        ),
+    ] = None,
+    parents: Annotated[
+        bool,
+        typer.Option(
+            "--parents",
+            help="Keep passages of 4 and 16 times the size above them, for `search --merge-share`.",
+            rich_help_panel=CHUNKING,
+        ),
+    ] = False,
+    language: Annotated[
+        str,
+        typer.Option(
+            metavar="CODE",
+            help="ISO 639-1; whose abbreviations end no sentence.",
+            rich_help_panel=CHUNKING,
+        ),
+    ] = "en",
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Of folders take the files that match, such as '*.py', instead of those with a "
+            "known suffix. May be repeated.",
+            rich_help_panel=CHUNKING,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Store nothing and ask no server (tokens are estimated): write the passages to "
+            "standard output, as JSON lines that `finesieve ingest` takes.",
+            rich_help_panel=CHUNKING,
+        ),
+    ] = False,
 ) -> None:
-    """Store a file's passages; a second run stores only what is new or changed.
+    """Store a file's passages, or with --chunk documents; a second run stores what is changed.
 
-    Rows that are no passages are named with their line and passed over; the exit code then is 1.
+    Rows and documents that cannot be stored are named with the reason and passed over; the exit
+    code then is 1. A document is named by its path as given here: the same path again replaces it,
+    and what it no longer holds is removed.
     """
-    load = Load(file, collection, count_rows(file))
-    load.run(session, embedding_model)
-    if session.as_json:
-        write_json(load.as_values())
-    if load.total.bad:
+    if chunk:
+        asked = Asked(size, overlap, parents, language)
+        documents = DocumentLoad(paths, include or (), collection, asked)
+        if dry_run:
+            documents.show()
+        else:
+            documents.run(session, embedding_model)
+        num_bad = len(documents.total.bad)
+    else:
+        load = Load(_only(paths), collection, count_rows(_only(paths)))
+        load.run(session, embedding_model)
+        if session.as_json:
+            write_json(load.as_values())
+        num_bad = len(load.total.bad)
+    if num_bad:
         raise typer.Exit(FAILED)
+
+
+def _only(paths: list[str]) -> str:
+    if len(paths) != 1:
+        raise ValueError(f"{len(paths)} files of JSON lines; one at a time, or documents: --chunk")
+    return paths[0]
 
 
 class Load:
@@ -113,22 +196,3 @@ class Load:
         if total.ignored:
             parts.append(f"fields ignored: {', '.join(sorted(total.ignored))}")
         return f"{self.collection}: {', '.join(parts)}"
-
-
-def say_what_is_waited_for(error: FinesieveError) -> None:
-    """Say why nothing moves."""
-    say(f"the server takes no rows, waiting up to {PATIENCE_S:.0f} s for it: {error.message}")
-
-
-async def make_where_missing(client: AsyncClient, collection: str, embedding_model: str) -> int:
-    """Make the collection unless it exists; return how many passages it has."""
-    try:
-        return (await client.get_collection(collection)).collection.passage_count
-    except NotFound:
-        pass
-    try:
-        made = await client.create_collection(collection, embedding_model=embedding_model)
-    except AlreadyExists:  # by somebody else, just now
-        return (await client.get_collection(collection)).collection.passage_count
-    say(f"made the collection {collection}, embedded by {made.collection.embedding_model}")
-    return 0

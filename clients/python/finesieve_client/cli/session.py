@@ -17,6 +17,7 @@ import typer
 
 from finesieve_client.async_client import AsyncClient
 from finesieve_client.beir import BadFolder
+from finesieve_client.chunking.source import MissingExtra
 from finesieve_client.cli.terminal import complain
 from finesieve_client.client import Client
 from finesieve_client.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Tls
@@ -136,7 +137,7 @@ def failures_as_lines(server: str) -> Iterator[None]:
     except FinesieveError as error:
         complain(advice(error, server))
         raise typer.Exit(FAILED) from error
-    except (BadFolder, DamagedFile) as error:
+    except (BadFolder, DamagedFile, MissingExtra) as error:
         complain(str(error))
         raise typer.Exit(FAILED) from error
     except BrokenPipeError:
