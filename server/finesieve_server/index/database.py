@@ -14,17 +14,20 @@ import apsw
 from finesieve_server.errors import DataLoss, StorageFull, Unavailable
 
 BUSY_TIMEOUT_MS = 10_000
-CHECKPOINT_PAGES = 4_000  # 16 MB of log between two copies into the database
+CHECKPOINT_BYTES = 16 << 20  # of log between two copies into the database
 LEAST_ROOM_BYTES = 64 << 10  # a database cannot be opened in less
 LOG_LIMIT_BYTES = 64 << 20  # a longer log, left by a large batch, is cut back
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # disk, quota, ulimit -f
 
 
-def connect(path: Path, *, create: bool = False, cache_bytes: int = 4 << 20) -> apsw.Connection:
+def connect(
+    path: Path, *, create: bool = False, page_bytes: int = 4 << 10, cache_bytes: int = 4 << 20
+) -> apsw.Connection:
     """Return a connection whose commits survive a crash of the machine.
 
-    A connection may move between threads, and serves one at a time.
+    A connection may move between threads, and serves one at a time. A database keeps the size of
+    page that it was created with.
     """
     flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
     with translated(path):
@@ -32,11 +35,13 @@ def connect(path: Path, *, create: bool = False, cache_bytes: int = 4 << 20) -> 
     try:
         with translated(path, connection):
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            connection.execute(f"PRAGMA page_size = {page_bytes}")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             # A sort spills to memory: it must work while the disk is full.
             connection.execute("PRAGMA temp_store = MEMORY")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            pages = CHECKPOINT_BYTES // connection.execute("PRAGMA page_size").get
+            connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
             connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")
             connection.execute(f"PRAGMA cache_size = {-cache_bytes // 1024}")
     except BaseException:

@@ -29,6 +29,9 @@ from finesieve_server.index.tokens import SCHEMA as TOKENS_SCHEMA
 from finesieve_server.index.tokens import KeptTokens
 
 FORMAT = 2
+# A passage with a vector of 384 values and ninety words took 4.6 KB in pages of 4 KB, each of which
+# one row filled. In these it takes 2.8 KB, and a tenth less processor time.
+PAGE_BYTES = 16 << 10
 IDLE_READERS = 4
 PROGRESS_STEPS = 100_000  # of SQLite's machine, some milliseconds, between two looks
 REBUILD_CHUNK = 1_000  # passages whose words are indexed at once
@@ -99,7 +102,7 @@ class Store:
     @classmethod
     def create(cls, path: Path, uid: str) -> None:
         """Make an empty store; the folder must exist."""
-        connection = connect(path, create=True)
+        connection = connect(path, create=True, page_bytes=PAGE_BYTES)
         try:
             with translated(path, connection), transaction(connection):
                 connection.execute(_SCHEMA + TOKENS_SCHEMA + RELATIVES_SCHEMA + LEXICAL_SCHEMA)
