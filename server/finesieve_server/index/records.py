@@ -49,7 +49,9 @@ class HnswOptions:
 
     m: int = 16  # links per node
     ef_construction: int = 200  # candidates kept while building
-    ef_search: int = 64  # candidates kept while searching, where the request names none
+    # Candidates kept while searching, where the request names none. On 100,000 real embeddings, 64
+    # found 0.989 of the ten nearest and 96 found 0.994 (make bench-retrieval).
+    ef_search: int = 96
 
 
 @dataclass(frozen=True, slots=True)
