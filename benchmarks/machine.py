@@ -42,9 +42,18 @@ def write_report(name: str, report: str, folder: Path = RESULTS) -> None:
 
 def peak_memory_mib(pid: int) -> float:
     """Return the largest resident size that a process has had so far, in MiB."""
+    return _status_kib(pid, "VmHWM") / 1024
+
+
+def anonymous_bytes(pid: int) -> int:
+    """Return the resident memory of a process that is no file's."""
+    return _status_kib(pid, "RssAnon") * 1024
+
+
+def _status_kib(pid: int, name: str) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
-    [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) / 1024
+    [line] = [line for line in status.splitlines() if line.startswith(f"{name}:")]
+    return int(line.split()[1])
 
 
 def cpu_seconds(pid: int) -> float:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from benchmarks.overload.multiples import Load
+from benchmarks.retrieval.results import Curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,20 @@ def draw_quality_against_deadline(
     axes.axhline(full, color="grey", linestyle="--", label="all candidates scored")
     axes.set(title=title, xlabel="deadline of a search, ms", ylabel="nDCG@10", xscale="log")
     _write_out(axes.xaxis)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    _save(figure, path)
+
+
+def draw_recall_against_throughput(path: Path, curves: Mapping[str, Curve]) -> None:
+    """Write one line an engine; each point is an ef, the same ones for all."""
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    for name, curve in curves.items():
+        _draw_line(axes, name, [(point.recall, point.queries_per_s) for point in curve.points])
+    axes.set(
+        title="Recall against throughput", xlabel="recall@10", ylabel="queries/s", yscale="log"
+    )
+    _write_out(axes.yaxis)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     _save(figure, path)

@@ -2,14 +2,14 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from benchmarks.machine import describe
 from benchmarks.open_loop import percentile
 from benchmarks.pictures import Point
 from benchmarks.rerank_results import Results
+from benchmarks.tables import Figure, figure_table, table
 
 FINESIEVE = "finesieve"
 BARE = "bare onnxruntime loop"
@@ -30,24 +30,6 @@ CrossEncoder in fp32 (where that is not there, of the bare loop), over the same 
 OPEN = ("engine", "pairs/s offered", "p50", "p95", "p99", "without an answer", "client's CPU")
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One figure that the project set itself, beside what was measured."""
-
-    what: str
-    goal: float
-    measured: float | None  # None: what it compares with was not there
-    at_least: bool = True
-    spread: tuple[float, float] | None = None
-
-    @property
-    def verdict(self) -> str:
-        if self.measured is None:
-            return "not measured"
-        kept = self.measured >= self.goal if self.at_least else self.measured <= self.goal
-        return "ok" if kept else "short"
-
-
 def figures(results: Results) -> list[Figure]:
     """Return the figures of the closed loop and of the lone caller."""
     infinities = [name for name in results.closed if name.startswith(INFINITY)]
@@ -56,7 +38,7 @@ def figures(results: Results) -> list[Figure]:
     call_s = statistics.median(results.bare_alone_s)
     alone = statistics.median(results.alone_s[FINESIEVE]) / call_s
     return [
-        Figure("speed over the bare loop's", 0.92, *_median_and_spread(of_bare)),
+        Figure.of_rounds("speed over the bare loop's", 0.92, of_bare),
         _against(results, INFINITY_TORCH, 3.5),
         _against(results, fastest, 1.0, f"infinity's fastest here ({fastest or 'none'})"),
         _against(results, RANK_TORCH, 5.0),
@@ -70,11 +52,7 @@ def _against(results: Results, other: str | None, goal: float, called: str = "")
     what = f"speed over {called or other}"
     if other not in results.closed:
         return Figure(what, goal, None)
-    return Figure(what, goal, *_median_and_spread(results.ratios(FINESIEVE, other)))
-
-
-def _median_and_spread(ratios: Sequence[float]) -> tuple[float, bool, tuple[float, float]]:
-    return statistics.median(ratios), True, (min(ratios), max(ratios))
+    return Figure.of_rounds(what, goal, results.ratios(FINESIEVE, other))
 
 
 def curves(results: Results) -> dict[str, list[Point]]:
@@ -94,31 +72,18 @@ def report(results: Results, what_was_run: str, picture: str) -> str:
         [
             f"# Reranking, side by side, {datetime.now(UTC):%Y-%m-%d}",
             what_was_run,
-            _table(
-                ("figure", "goal", "measured", "rounds", ""), map(_figure_row, figures(results))
-            ),
+            figure_table(figures(results)),
             *(f"Not measured: {name} {reason}." for name, reason in results.missing.items()),
-            f"## Closed loop\n\n{_table(CLOSED, _closed_rows(results))}",
+            f"## Closed loop\n\n{table(CLOSED, _closed_rows(results))}",
             CLOSED_NOTE,
             "## The bare loop\n\nSeconds for the pairs that it chose its batches by:",
-            _table(*_tried(results.bare_tried_s)),
+            table(*_tried(results.bare_tried_s)),
             "## One caller alone, 8 short documents",
-            _table(("engine", "p50", "p95"), _alone_rows(results)),
+            table(("engine", "p50", "p95"), _alone_rows(results)),
             f"## Open loop\n\n![Throughput against latency]({picture})",
-            _table(OPEN, _open_rows(results)),
-            _table(("machine", ""), describe()),
+            table(OPEN, _open_rows(results)),
+            table(("machine", ""), describe()),
         ]
-    )
-
-
-def _figure_row(figure: Figure) -> Sequence[str]:
-    bound = "≥" if figure.at_least else "≤"
-    return (
-        figure.what,
-        f"{bound} {figure.goal:g}",
-        "" if figure.measured is None else f"**{figure.measured:.3f}**",
-        "" if figure.spread is None else f"{figure.spread[0]:.3f} to {figure.spread[1]:.3f}",
-        figure.verdict,
     )
 
 
@@ -180,8 +145,3 @@ def _open_rows(results: Results) -> Iterator[Sequence[str]]:
 
 def _counted(failures: Sequence[str]) -> str:
     return "; ".join(f"{count}: {why}" for why, count in Counter(failures).items()) or "0"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

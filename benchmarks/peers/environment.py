@@ -30,7 +30,7 @@ class Environment:
         wanted = "\n".join(self.requirements) + "\n"
         if stamp.exists() and stamp.read_text() == wanted:
             return
-        print(f"Installing {wanted.split()[0]} into {self.bin.parent} (torch: some GB)", flush=True)
+        print(f"Installing {wanted.split()[0]} into {self.bin.parent}", flush=True)
         started = time.monotonic()
         self._run(sys.executable, "-m", "venv", "--clear", str(self.bin.parent))
         self._run(str(self.bin / "python"), "-m", "pip", "install", "--quiet", *self.requirements)

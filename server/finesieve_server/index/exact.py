@@ -3,7 +3,7 @@
 Scores are cosine or dot product, or minus the squared L2 distance: higher is better. The same pair
 has the same bits in any company, so that graph and exact search agree. That rules out a product of
 matrices; and OpenBLAS, whose threads wait for each other, took 17 ms on busy cores where this took
-0.1 (one query, 2,000 vectors of 384; benchmarks/retrieval.py).
+0.1 (one query, 2,000 vectors of 384; benchmarks/retrieval).
 """
 
 import numpy as np
