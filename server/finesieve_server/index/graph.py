@@ -36,7 +36,8 @@ class Graph:
         self._dimension = dimension
         self._lock = SharedLock()
         self._insert_s = 0.001  # a running estimate of one insertion by one thread
-        weakref.finalize(self, library.graph_free, handle)
+        freeing = weakref.finalize(self, library.graph_free, handle)
+        freeing.atexit = False  # a thread may still be adding to it when the process ends
 
     @classmethod
     def empty(cls, dimension: int, distance: Distance, options: HnswOptions) -> "Graph":

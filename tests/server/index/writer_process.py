@@ -4,7 +4,6 @@ Operation n is the same in every process, so that who kills this one knows what 
 """
 
 import asyncio
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,8 +68,11 @@ def embedding(id_: str, number: int) -> NDArray[np.float32]:
     return random.standard_normal(DIMENSION).astype(np.float32)
 
 
+def run(data_dir: Path, number: int) -> None:
+    asyncio.run(write(data_dir, number))
+
+
 async def write(data_dir: Path, number: int) -> None:
-    print("opening", flush=True)  # noqa: T201
     catalog = await Catalog.open(data_dir, snapshot_changes=SNAPSHOT_CHANGES)
     names = [collection.spec.name for collection in await catalog.page("", 1)]
     collection = await catalog.get("docs") if names else await catalog.create(spec())
@@ -97,7 +99,3 @@ async def write(data_dir: Path, number: int) -> None:
             await collection.delete_where(Match("bucket", [todo.bucket]))
         print(f"done {number}", flush=True)  # noqa: T201
         number += 1
-
-
-if __name__ == "__main__":
-    asyncio.run(write(Path(sys.argv[1]), int(sys.argv[2])))
