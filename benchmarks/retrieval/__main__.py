@@ -9,10 +9,13 @@ that was cut short, or other sections, need not load again. The server runs with
 
 import argparse
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+
+import grpc
 
 from benchmarks.machine import dated_path, describe, write_report
 from benchmarks.peers.environment import FOLDER
@@ -51,13 +54,21 @@ def main() -> None:
             _take(sections, section)
             for name, measure in LOADED.items():
                 if name in arguments.sections:
-                    _take(sections, measure(corpus, data_dir))
+                    _take(sections, _measured(name, partial(measure, corpus, data_dir)))
     report = _report(corpus, sections, bool(curves))
     print(f"\n{report}")
     if arguments.write:
         write_report("retrieval", report)
         if curves:
             draw_recall_against_throughput(dated_path(PICTURE), curves)
+
+
+def _measured(name: str, measure: Callable[[], Section]) -> Section:
+    """Return what was measured, or why not: what other sections measured took long."""
+    try:
+        return measure()
+    except grpc.RpcError as error:
+        return Section(f"Not measured: {name}", [], [f"The server refused: {error.details()}"])
 
 
 def _take(sections: list[Section], section: Section) -> None:
