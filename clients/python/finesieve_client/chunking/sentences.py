@@ -97,6 +97,10 @@ def _matches(pattern: re.Pattern[str]) -> Callable[[str, Span], list[Span]]:
 
 def _runs(text: str, span: Span) -> list[Span]:
     """Cut a word into runs of a few characters each."""
+    start, end = span
+    if text[start:end].isascii():
+        steps = range(start, end, _RUN_CHARACTERS)
+        return [(at, min(end, at + _RUN_CHARACTERS)) for at in steps]
     runs: list[Span] = []
     for start, end in _graphemes(text, span):
         if runs and end - runs[-1][0] <= _RUN_CHARACTERS:

@@ -20,8 +20,8 @@ _DIGITS_PER_TOKEN = 2
 def estimate_tokens(texts: Sequence[str]) -> list[int]:
     """Return about how many tokens each text is, of a vocabulary of some 30,000.
 
-    Of all-MiniLM-L6-v2's tokens it says some 15% too many for English prose, about right for code
-    and Chinese, too many or too few by half for other scripts.
+    Beside all-MiniLM-L6-v2's own count it is 5 to 20% too high for English prose, code and
+    Vietnamese and right for Chinese, but half too low for Cyrillic, Arabic and Korean.
     """
     return [sum(map(_piece_tokens, _PIECE.finditer(text))) for text in texts]
 
