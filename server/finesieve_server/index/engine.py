@@ -1,10 +1,9 @@
 """Keep one collection's store and vectors equal. Everything here blocks; collection.py awaits it.
 
-A write commits in the store and then shows in the vectors. A search asks the vectors and then
-reads the store, and looks again where a write came between. Words are searched in the store.
+A write commits in the store and then shows in the vectors. A search reads both, and looks again
+where a write came between. Words are searched in the store.
 """
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
@@ -36,6 +35,7 @@ from finesieve_server.index.records import (
 )
 from finesieve_server.index.recovery import recover
 from finesieve_server.index.retrieval import Ranking, nearest
+from finesieve_server.index.showing import Showing
 from finesieve_server.index.store import Store, Writer
 from finesieve_server.index.upkeep import Shared, Upkeep
 
@@ -60,8 +60,7 @@ class Engine:
         self._writer = writer
         self._shared = shared
         self._upkeep: Upkeep | None = None
-        self._showing = threading.Lock()  # held from a commit until the vectors show it
-        self._moves = 0  # commits that took passages away or moved them, counted under the lock
+        self._showing = Showing()
         self.store = Store(folder / STORE)
 
     def recover(self, progress: Progress) -> None:
@@ -109,9 +108,10 @@ class Engine:
                 labels = writer.add(passages, embeddings)
                 writer.tokens.add(labels.tolist(), tokens)
                 shown.stage(labels[found], matrix)
-                until_shown.enter_context(self._showing)
-                self._moves += bool(len(gone))
+                moves = bool(len(gone))
+                until_shown.enter_context(self._showing.showing(writer.version, moves=moves))
             shown.publish(len(matrix), gone)
+        self.store.shorten_log()
         self.upkeep.wake()
         return Upserted(
             inserted=len(passages) - len(replaced),
@@ -197,11 +197,15 @@ class Engine:
         compared = comparable_queries(queries, self._spec, first)
 
         def look() -> tuple[list[list[Found]], bool]:
-            moves, showing = self._moves, self._showing.locked()
+            vectors = self.upkeep.vectors
+            published = vectors.slot_labels()
             with self.store.reading(abandoned) as reader:
+                version = reader.version()
+                self._showing.wait_for(version)
                 rankings = nearest(
                     reader,
-                    self.upkeep.vectors,
+                    vectors,
+                    published,
                     compared,
                     top_k,
                     considered=ef_search or self._spec.hnsw.ef_search,
@@ -209,19 +213,14 @@ class Engine:
                     condition=condition,
                 )
                 found, unread = _read(reader, rankings, view, tokens_of)
-            # An update moves a passage to another label. If that comes between vectors and store,
-            # the old one is found and cannot be read. Under a filter, which reads the store first,
-            # neither may be found.
-            moved = condition is not None and (showing or self._moves != moves)
-            return found, unread or moved
+            # What came later may be found and cannot be read; what moved meanwhile may be lost.
+            return found, unread or self._showing.shows_beyond(version)
 
         for _ in range(FREE_LOOKS):
             found, disturbed = look()
             if not disturbed:
                 return found
-            with self._showing:
-                pass  # the write that disturbed shows now
-        with self._showing:  # no other write shows meanwhile
+        with self._showing.still():
             return look()[0]
 
     def search_lexical(
@@ -249,11 +248,14 @@ class Engine:
         with self.store.writing() as writer:
             writer.tokens.add(found.labels, tokens)
             writer.tokens.note_walk(tokens, found.through)
+        self.store.shorten_log()
 
     def drop_other_tokens(self, keys: Sequence[str], after: int) -> int | None:
         """Drop some of what is kept under other keys; return where to go on, None at the end."""
         with self.store.writing() as writer:
-            return writer.tokens.drop_others(keys, after)
+            dropped_to = writer.tokens.drop_others(keys, after)
+        self.store.shorten_log()
+        return dropped_to
 
     def close(self, *, save: bool) -> None:
         """Let go of everything; no write may be running. Waits for reads."""
@@ -268,9 +270,10 @@ class Engine:
             with self.store.writing() as writer:
                 labels = choose(writer)
                 writer.remove(labels)
-                until_shown.enter_context(self._showing)
-                self._moves += 1
+                moves = bool(len(labels))
+                until_shown.enter_context(self._showing.showing(writer.version, moves=moves))
             self.upkeep.vectors.publish(0, labels)
+        self.store.shorten_log()
         self.upkeep.wake()
         return len(labels)
 

@@ -25,6 +25,7 @@ SHARE_OF_EXACT = 0.5
 def nearest(
     reader: Reader,
     vectors: Vectors,
+    published: SlotLabels,
     queries: Matrix,
     top_k: int,
     *,
@@ -34,14 +35,14 @@ def nearest(
 ) -> list[Ranking]:
     """Return per query the labels of the nearest passages and their scores, best first.
 
-    Nothing may have been read from the reader: it must see all that the vectors show now.
+    The reader must see all that was `published`; of what came later, none matches a filter.
     """
     if condition is None:
         found = (
             vectors.exact(queries, top_k) if exact else vectors.nearest(queries, top_k, considered)
         )
         return [(vectors.labels_of(slots), scores) for slots, scores in found]
-    return _Filtered(reader, vectors, condition, len(queries)).nearest(
+    return _Filtered(reader, vectors, published, condition, len(queries)).nearest(
         queries, top_k, considered, exact=exact
     )
 
@@ -49,10 +50,17 @@ def nearest(
 class _Filtered:
     """One search under a filter."""
 
-    def __init__(self, reader: Reader, vectors: Vectors, condition: Filter, queries: int) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        vectors: Vectors,
+        published: SlotLabels,
+        condition: Filter,
+        queries: int,
+    ) -> None:
         self._reader = reader
         self._vectors = vectors
-        self._labels: SlotLabels = vectors.slot_labels()
+        self._labels = published
         self._matches: Matches = vectors.matches.of(condition)
         # An exact search takes, for each match and query:
         self._match_us = MATCH_US / queries + COMPARE_US

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import apsw
 import numpy as np
+import structlog
 
 from finesieve_server.errors import InvalidArgument, Unavailable
-from finesieve_server.index.database import connect, transaction, translated
+from finesieve_server.index.database import CHECKPOINT_BYTES, connect, transaction, translated
 from finesieve_server.index.filter_sql import fields_of
 from finesieve_server.index.formats import format_of, upgrade
 from finesieve_server.index.lexical import LexicalIndex
@@ -36,6 +37,8 @@ IDLE_READERS = 4
 PROGRESS_STEPS = 100_000  # of SQLite's machine, some milliseconds, between two looks
 REBUILD_CHUNK = 1_000  # passages whose words are indexed at once
 DELETE_CHUNK = 10_000  # labels; bounds the memory of a delete by filter
+
+_log = structlog.get_logger(__name__)
 
 _SCHEMA = """
 CREATE TABLE collection (  -- one row
@@ -80,6 +83,8 @@ class Store:
         """
         self.path = path
         self._writer = connect(path, cache_bytes=16 << 20)
+        self._writer.set_wal_hook(self._log_grew)  # in place of a copy within the commit
+        self._log_pages = 0
         self._idle: list[apsw.Connection] = []
         self._reading = 0
         self._closed = False
@@ -87,6 +92,7 @@ class Store:
         try:
             with translated(path, self._writer):
                 format_of(self._writer, path, FORMAT)
+                self._page_bytes: int = self._writer.execute("PRAGMA page_size").get
                 row = self._writer.execute("SELECT uid, update_us, generation FROM collection").get
                 self.uid, self._update_us, self.generation = row
                 self.count: int = self._writer.execute("SELECT count(*) FROM passages").get
@@ -120,13 +126,13 @@ class Store:
         """Give what changes the store; it is all durable after the block, or nothing is."""
         with translated(self.path, self._writer):
             with transaction(self._writer):
-                writer = Writer(self._writer)
+                writer = Writer(self._writer, max(_now_us(), self._update_us + 1))
                 yield writer
-                update_us = self._update_us
-                if writer.added or writer.removed:
-                    update_us = max(_now_us(), update_us)
-                    self._writer.execute("UPDATE collection SET update_us = ?", (update_us,))
-            self._update_us = update_us
+                changed = bool(writer.added or writer.removed)
+                if changed:
+                    self._writer.execute("UPDATE collection SET update_us = ?", (writer.version,))
+            if changed:
+                self._update_us = writer.version
             self.count += writer.added - writer.removed
 
     @contextmanager
@@ -155,6 +161,16 @@ class Store:
         with translated(self.path, self._writer), transaction(self._writer):
             self._writer.execute("UPDATE collection SET generation = ?", (generation,))
         self.generation = generation
+
+    def shorten_log(self) -> None:
+        """Copy a long log into the database: after a commit, so that no search waits for it."""
+        if self._log_pages * self._page_bytes < CHECKPOINT_BYTES:
+            return
+        try:
+            self._writer.wal_checkpoint()
+        except apsw.Error as error:
+            # What was committed is safe in the log; the next commit tries again.
+            _log.warning("log not shortened", path=str(self.path), error=str(error))
 
     def last_label(self) -> int:
         """Return the highest label ever given; only while nobody writes."""
@@ -196,11 +212,17 @@ class Store:
                 connection.close()
             self._changed.notify_all()
 
+    def _log_grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
 
 class Writer:
     """What one transaction does to the store."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, version: int) -> None:
+        """`version` is what the store's becomes if anything changes; it only grows."""
+        self.version = version
         self._connection = connection
         self.tokens = KeptTokens(connection)
         self.lexical = LexicalIndex(connection)
@@ -279,7 +301,7 @@ def _upgrade_1_to_2(connection: apsw.Connection, progress: Progress) -> None:
     connection.execute(TOKENS_SCHEMA)  # the first stores of format 1 had no tokens
     connection.execute(RELATIVES_SCHEMA)
     connection.execute(LEXICAL_SCHEMA)
-    Writer(connection).rebuild_lexical(progress)
+    Writer(connection, _now_us()).rebuild_lexical(progress)
 
 
 def _now_us() -> int:
