@@ -14,7 +14,7 @@ DATA_DIR ?= finesieve-data
 
 .PHONY: help setup setup-dev demo serve test check check-format check-lint check-types \
 	check-imports check-contract format proto soak clean \
-	bench bench-overload bench-search bench-retrieval bench-deadline bench-gpu
+	bench bench-overload bench-search bench-retrieval bench-live bench-deadline bench-gpu
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -90,6 +90,9 @@ bench-search: setup-dev ## Search beside Retrieve and Rerank in a chain
 
 bench-retrieval: setup-dev ## the first stage at a million passages (ARGS=FOLDER of sets in BEIR's layout)
 	@$(BIN)/python -m benchmarks.retrieval $(ARGS)
+
+bench-live: setup-dev ## search while the index is written to: what is late, lost or doubled
+	@$(BIN)/python -m benchmarks.live $(ARGS)
 
 bench-deadline: setup-dev ## what a deadline buys (ARGS=FOLDER in BEIR's layout)
 	@$(BIN)/python -m benchmarks.deadline $(ARGS)

@@ -6,6 +6,7 @@
 | make bench-overload | what is left of it under more load than it can do? | overload |
 | make bench-search | what do kept tokens save? | search |
 | make bench-retrieval | what does the first stage find, how fast, at a million? | retrieval |
+| make bench-live | what do searches feel of writes, compaction and snapshots? | live |
 | make bench-deadline | what quality does a deadline buy? | deadline |
 | make bench-gpu | how near a card's limit, and what can the host feed? | gpu, host-ceiling |
 | python -m benchmarks.quality | what does each stage find, what does int8 cost? | quality |
