@@ -50,14 +50,9 @@ class Address:
     timeout_s: float = 30.0
     consistency: Consistency = "Strong"
 
-    @property
-    def is_local(self) -> bool:
-        """Whether milvus-lite answers, inside this process."""
-        return "://" not in self.uri
-
     def __str__(self) -> str:
         """Return the address without the credentials that it may hold."""
-        if self.is_local:
+        if "://" not in self.uri:
             return self.uri
         parts = urlsplit(self.uri)
         return f"{parts.scheme}://{parts.hostname}:{parts.port or 19530}"

@@ -117,8 +117,8 @@ def schema_of(spec: CollectionSpec) -> CollectionSchema:
     return schema
 
 
-def indexes_of(spec: CollectionSpec, *, is_local: bool) -> Any:
-    """Return what Milvus shall build. milvus-lite has no index over arrays, and walks them."""
+def indexes_of(spec: CollectionSpec, *, of_terms: bool) -> Any:
+    """Return the indexes that Milvus shall build."""
     indexes = MilvusClient.prepare_index_params()
     indexes.add_index(
         "embedding",
@@ -127,7 +127,7 @@ def indexes_of(spec: CollectionSpec, *, is_local: bool) -> Any:
         params={"M": spec.hnsw.m, "efConstruction": spec.hnsw.ef_construction},
     )
     indexes.add_index("words", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
-    if not is_local:
+    if of_terms:
         indexes.add_index("terms", index_type="INVERTED")
     return indexes
 
