@@ -1,5 +1,6 @@
 """Each way in which hnswlib harms those who trust it, and that the graph lets none through."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -163,3 +164,60 @@ def test_a_save_that_the_disk_cuts_short_is_noticed_where_hnswlib_is_silent(disk
     (disk.path / "bare").unlink()
     with pytest.raises(StorageFull):
         graph.save(disk.path / "graph")
+
+
+def test_during_a_save_searches_go_on_and_changes_wait_where_hnswlib_stops_every_thread(
+    tmp_path: Path,
+) -> None:
+    graph, values = built(4000)  # 1 MB, of which a pipe takes 64 KB
+    before = graph.nearest(values[:5], 10)
+    pipe, changed = tmp_path / "pipe", threading.Event()
+    os.mkfifo(pipe)
+
+    def save() -> None:
+        with pytest.raises(StorageFull):  # a pipe keeps nothing
+            graph.save(pipe)
+
+    def change() -> None:
+        graph.add(np.arange(4000, 4001), unit(1, seed=9), threads=1)
+        changed.set()
+
+    threads = [threading.Thread(target=work) for work in (save, change)]
+    threads[0].start()
+    with pipe.open("rb") as reader:
+        assert reader.read(1)  # it is in the midst of saving
+        np.testing.assert_array_equal(graph.nearest(values[:5], 10), before)
+        threads[1].start()
+        assert not changed.wait(0.05)
+        while reader.read(1 << 16):
+            pass
+    pipe.open("wb").close()  # save opens what it wrote, to look at its size
+    for thread in threads:
+        thread.join(10)
+
+    assert changed.is_set()
+    assert not threads[0].is_alive()
+
+
+def test_a_saved_graph_of_another_dimension_is_refused_where_hnswlib_reads_beyond_it(
+    tmp_path: Path,
+) -> None:
+    graph, _ = built(100)
+    graph.save(tmp_path / "graph")
+
+    for dimension in (DIMENSION // 2, DIMENSION * 2):
+        with pytest.raises(RuntimeError, match="dimension"):
+            Graph.load(tmp_path / "graph", dimension, Distance.COSINE, nodes=100, deleted=0)
+
+
+def test_few_vectors_that_are_no_numbers_would_spoil_the_graph_for_all_others() -> None:
+    values = unit(2000)
+    values[::100] = np.nan
+    spoilt = Graph.empty(DIMENSION, Distance.COSINE, OPTIONS)
+    spoilt.add(np.arange(2000), values, threads=1)
+    whole, _ = built(2000)
+
+    numbers = np.nan_to_num(values, nan=-1.0)
+
+    assert recall(spoilt, numbers) < 0.9, "why distances.py lets none through"
+    assert recall(whole, unit(2000)) > 0.97
