@@ -1,8 +1,9 @@
 """Write what the stages found as messages of the contract. Judge nothing but an answer's size."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from google.protobuf.message import Message
 
 from finesieve.v1 import passages_pb2, rerank_pb2, results_pb2, search_pb2
@@ -21,6 +22,7 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024 - 1024
 MIN_HIT_BYTES = 11
 
 Part = TypeVar("Part", bound=Message)
+Hits: TypeAlias = "RepeatedCompositeFieldContainer[results_pb2.Hit]"
 
 _DISTANCES = {
     Distance.COSINE: passages_pb2.DISTANCE_COSINE,
@@ -97,33 +99,36 @@ def collection(info: CollectionInfo) -> passages_pb2.Collection:
 
 
 def passage(record: Passage, view: View) -> passages_pb2.Passage:
+    message = passages_pb2.Passage()
+    _write_passage(record, view, message)
+    return message
+
+
+def _write_passage(record: Passage, view: View, message: passages_pb2.Passage) -> None:
+    message.id = record.id
     if view is View.ID:
-        return passages_pb2.Passage(id=record.id)
-    message = passages_pb2.Passage(
-        id=record.id,
-        text=record.text,
-        title=record.title,
-        document_id=record.document_id,
-        ordinal=record.ordinal,
-        parent_id=record.parent_id,
-        context_only=record.context_only,
-    )
+        return
+    message.text = record.text
+    message.title = record.title
+    message.document_id = record.document_id
+    message.ordinal = record.ordinal
+    message.parent_id = record.parent_id
+    message.context_only = record.context_only
     if record.metadata:
         message.metadata.update(dict(record.metadata))
     if view is View.WITH_EMBEDDING and record.embedding is not None:
         message.embedding.CopyFrom(embedding_of(record.embedding))
-    return message
 
 
-def retrieved(hits: Sequence[Found], view: View) -> Iterator[results_pb2.Hit]:
-    """Yield the first stage's hits, best first; they keep that rank as their own."""
+def retrieved(hits: Sequence[Found], view: View, into: Hits) -> Iterator[results_pb2.Hit]:
+    """Yield the first stage's hits, best first, as they are written where they belong.
+
+    They keep that rank as their own. In place, because each copy takes as long as the writing.
+    """
     for rank, hit in enumerate(hits, start=1):
-        yield results_pb2.Hit(
-            passage=passage(hit.passage, view),
-            rank=rank,
-            retrieval_rank=rank,
-            retrieval_score=hit.score,
-        )
+        message = into.add(rank=rank, retrieval_rank=rank, retrieval_score=hit.score)
+        _write_passage(hit.passage, view, message.passage)
+        yield message
 
 
 def searched(hits: Sequence[SearchHit], view: View) -> Iterator[search_pb2.SearchHit]:

@@ -161,10 +161,10 @@ class RetrievalService:
         options = self._options(request)
         queries = [requests.query(request, "query")]
         [hits] = await self._retriever.retrieve(collection, queries, options, call)
-        return retrieval_pb2.RetrieveResponse(
-            hits=await answers.Room().collect(answers.retrieved(hits, options.view)),
-            timings=answers.timings(call.times, time.perf_counter() - started),
-        )
+        answer = retrieval_pb2.RetrieveResponse()
+        await answers.Room().collect(answers.retrieved(hits, options.view, answer.hits))
+        answer.timings.CopyFrom(answers.timings(call.times, time.perf_counter() - started))
+        return answer
 
     async def BatchRetrieve(
         self, request: retrieval_pb2.BatchRetrieveRequest, call: Call
@@ -181,16 +181,11 @@ class RetrievalService:
         results = await self._retriever.retrieve(
             collection, queries, options, call, paths=[f"{path}." for path in paths]
         )
-        room = answers.Room()
-        return retrieval_pb2.BatchRetrieveResponse(
-            results=[
-                retrieval_pb2.HitList(
-                    hits=await room.collect(answers.retrieved(hits, options.view))
-                )
-                for hits in results
-            ],
-            timings=answers.timings(call.times, time.perf_counter() - started),
-        )
+        room, answer = answers.Room(), retrieval_pb2.BatchRetrieveResponse()
+        for hits in results:
+            await room.collect(answers.retrieved(hits, options.view, answer.results.add().hits))
+        answer.timings.CopyFrom(answers.timings(call.times, time.perf_counter() - started))
+        return answer
 
     def _options(
         self, request: retrieval_pb2.RetrieveRequest | retrieval_pb2.BatchRetrieveRequest
