@@ -15,17 +15,13 @@ from itertools import accumulate
 
 from finesieve_server.batching.cost import CostModel
 from finesieve_server.batching.plan import Batch, Item, Job, Priority, WaitingWork
+from finesieve_server.batching.reserve import Reserve
 from finesieve_server.batching.work import Row, Work
 from finesieve_server.errors import DeadlineTooShort, Overloaded
 from finesieve_server.telemetry import Metrics
 
 # Who comes back sooner finds the same batch running, and has used up one of a client's few tries.
 _LEAST_RETRY_S = 0.05
-# Work is let in where it is predicted to be done with this share of its time to spare: batches take
-# now longer, now shorter, and a queue filled up to the deadline misses it with every longer one. A
-# shorter queue costs the device nothing: at 5 and 10 times the peak 90% and 84% of the admitted
-# calls were in time with a tenth, 97% and 94% with a fifth (`make bench-overload`).
-_RESERVE = 0.2
 
 
 @dataclass(slots=True, eq=False)
@@ -83,6 +79,7 @@ class SharedQueue:
         self._clock = clock
         self._callers: dict[Job, Caller] = {}
         self._preparing_s: dict[Job, float] = {}
+        self._reserve = Reserve()
         # The places of each row that is on a device, by its key if it has one.
         self._running: dict[bytes | None, list[Place]] = {}
         self._changed = threading.Condition()
@@ -100,6 +97,8 @@ class SharedQueue:
             if queued:
                 job = _job(caller.work, queued)
                 self._admit(job)
+                if not job.partial:
+                    self._reserve.observe(refused=False)
                 caller.job, caller.positions = job, queued
                 self._callers[job] = caller
                 self._metrics.waiting_tokens.set(self._waiting.tokens)
@@ -227,10 +226,11 @@ class SharedQueue:
             raise _overloaded(f"the queue is full: {waiting} tokens wait", retry_s)
         before_s = self._prepared_before_s(job) if prepared else 0.0
         self._waiting.add(job, now)
-        latest = job.deadline - _RESERVE * (job.deadline - now)
+        latest = job.deadline - self._reserve.share * (job.deadline - now)
         late_s = now + self._waiting.finish_s(job, now, before_s) - latest
         if waiting and late_s > 0 and not job.partial:
             self._waiting.remove(job)
+            self._reserve.observe(refused=True)
             raise _overloaded(f"with what goes before, this would be {late_s:.1f} s late", late_s)
 
     def _finish(self, started: Started, row: int) -> None:

@@ -67,8 +67,8 @@ def mixed(at: float, chance: random.Random) -> Call:
     return Call(at, chance.choices(PAIRS, k=documents), 3.0)
 
 
-def run(arm: str, calls: Iterator[Call]) -> Played:
-    return play(ARMS[arm](), calls, cpu_cost())
+def run(arm: str, calls: Iterator[Call], *, spells: float = 0.0) -> Played:
+    return play(ARMS[arm](), calls, cpu_cost(), spells=spells)
 
 
 def neighbours(noise: float, seconds: float = 120.0) -> Sequence[Call]:

@@ -14,14 +14,15 @@ from typing import Protocol
 
 from finesieve_server.batching.cost import CostModel, Sample
 from finesieve_server.batching.plan import BatchLimits, Job, Priority, WaitingWork
+from finesieve_server.batching.reserve import Reserve
 
 # The bundled int8 cross-encoder on two cores, measured: seconds of a row of so many tokens.
 _FIXED_S = 2.2e-3
 _ROW_S = {16: 0.53e-3, 80: 2.7e-3, 128: 4.4e-3, 256: 9.3e-3}
 LIMITS = BatchLimits(max_tokens=512, max_s=0.25)
 _NOISE = 0.05
-# The share of a call's time that has to be to spare when it is let in, as in `shared_queue.py`.
-_RESERVE = 0.2
+# How long a spell lasts in which the device is slower or faster than it should be.
+_SPELL_S = 0.3
 
 
 @dataclass(slots=True, eq=False)
@@ -99,6 +100,26 @@ def alone_s(lengths: Sequence[int], cost: CostModel) -> float:
     return play(Planner(cost), [Call(0.0, lengths, math.inf)], cost, noise=0.0).until
 
 
+class Pace:
+    """What a batch takes that should take so long; both deviations are of its logarithm.
+
+    `noise` is each batch's own, `spells` are what neighbouring ones share (Ornstein-Uhlenbeck).
+    """
+
+    def __init__(self, chance: random.Random, noise: float, spells: float) -> None:
+        self._chance = chance
+        self._noise = noise
+        self._spells = spells
+        self._spell = 0.0
+
+    def of(self, seconds: float) -> float:
+        if self._spells:
+            kept = math.exp(-seconds / _SPELL_S)
+            change = math.sqrt(1 - kept**2) * self._chance.gauss(0, self._spells)
+            self._spell = kept * self._spell + change
+        return seconds * math.exp(self._chance.gauss(0, self._noise) + self._spell)
+
+
 def play(
     arm: Arm,
     calls: Iterable[Call],
@@ -106,10 +127,11 @@ def play(
     *,
     seed: int = 0,
     noise: float = _NOISE,
+    spells: float = 0.0,
     follow: Callable[[Call], Call | None] = lambda _: None,
 ) -> Played:
     """Run everything to its end. `follow` gives the call that comes after one that is answered."""
-    chance = random.Random(seed)
+    pace = Pace(random.Random(seed), noise, spells)
     numbers = count()
     coming = [(call.at, next(numbers), call) for call in calls]
     heapq.heapify(coming)
@@ -134,7 +156,7 @@ def play(
             continue
         tokens += taken.tokens
         positions += taken.rows * taken.longest
-        end = now + cost.batch_s(taken.rows, taken.longest) * math.exp(chance.gauss(0, noise))
+        end = now + pace.of(cost.batch_s(taken.rows, taken.longest))
         let_in(end)
         now = end
         for call in taken.calls:
@@ -153,6 +175,7 @@ class Planner:
 
     def __init__(self, cost: CostModel, limits: BatchLimits = LIMITS) -> None:
         self._waiting = WaitingWork({"model": cost}, limits)
+        self._reserve = Reserve()
         self._calls: dict[Job, Call] = {}
 
     def arrive(self, call: Call, now: float) -> bool:
@@ -161,10 +184,12 @@ class Planner:
             return False
         nothing_waits = not self._waiting.tokens
         self._waiting.add(job, now)
-        latest = call.deadline - _RESERVE * call.patience_s
+        latest = call.deadline - self._reserve.share * call.patience_s
         if not nothing_waits and now + self._waiting.finish_s(job, now) > latest:
             self._waiting.remove(job)
+            self._reserve.observe(refused=True)
             return False
+        self._reserve.observe(refused=False)
         self._calls[job] = call
         return True
 

@@ -56,6 +56,14 @@ def test_hardly_any_admitted_call_is_late(factor: float) -> None:
     assert late(overloaded(factor).calls) <= 0.01
 
 
+@pytest.mark.parametrize("factor", [5, 10])
+def test_a_device_with_slow_spells_is_late_for_few_of_those_it_lets_in(factor: float) -> None:
+    calls = run("finesieve", steady(factor * PEAK, SECONDS, 4, rerank), spells=0.2).calls
+    admitted = [call for call in calls if not call.refused]
+
+    assert goodput(admitted, len(admitted)) >= 0.98
+
+
 @pytest.mark.parametrize("arm", OTHERS)
 @pytest.mark.parametrize("factor", [1, 2, 5, 10])
 def test_no_simpler_arm_does_better(factor: float, arm: str) -> None:
