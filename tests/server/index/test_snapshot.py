@@ -125,7 +125,19 @@ def remove(path: Path, size: int, random: np.random.Generator) -> None:
     path.unlink()
 
 
-DAMAGES = (flip_a_bit, lose_a_page, truncate, remove)
+def swap(path: Path, size: int, random: np.random.Generator) -> None:
+    others = [other for other in sorted(path.parent.glob("*-1.*")) if other != path]
+    path.write_bytes(others[random.integers(len(others))].read_bytes())
+
+
+def make_stale(path: Path, size: int, random: np.random.Generator) -> None:
+    store = apsw.Connection(str(path.parent / "store.db"))
+    newer = int(random.integers(2, 10))  # one more might be a crash before the note
+    store.execute("UPDATE collection SET generation = generation + ?", (newer,))
+    store.close()
+
+
+DAMAGES = (flip_a_bit, lose_a_page, truncate, remove, swap, make_stale)
 
 
 async def test_a_damaged_snapshot_is_noticed_and_made_again(
@@ -140,7 +152,7 @@ async def test_a_damaged_snapshot_is_noticed_and_made_again(
         [path] = folder.glob(kind)
         # The file of vectors reserves room beyond what is saved: damage there is none.
         size = COUNT * spec().dimension * 4 if kind == "vectors-*" else path.stat().st_size
-        damage = DAMAGES[seed // 4 % 4]
+        damage = DAMAGES[seed // 4 % len(DAMAGES)]
         damage(path, size, random)
         log.clear()
 
