@@ -7,11 +7,12 @@ import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 
 import apsw
 
-from finesieve_server.errors import DataLoss, StorageFull, Unavailable
+from finesieve_server.errors import DataLoss, FinesieveError, StorageFull, Unavailable
 
 BUSY_TIMEOUT_MS = 10_000
 CHECKPOINT_BYTES = 16 << 20  # of log between two copies into the database
@@ -68,24 +69,52 @@ def translated(path: Path, connection: apsw.Connection | None = None) -> Iterato
     """Raise SQLite's and the disk's failures within the block as domain errors."""
     try:
         yield
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise DataLoss(f"{path} is damaged: {error}") from error
-    except apsw.FullError as error:
-        raise StorageFull(f"no room to write {path.name}") from error
-    except (apsw.IOError, apsw.CantOpenError) as error:
-        if _out_of_room(path, connection):
-            raise StorageFull(f"no room to write {path.name}") from error
-        if isinstance(error, apsw.CantOpenError):
-            raise DataLoss(f"{path} cannot be opened: {error}") from error
-        raise Unavailable(f"the disk failed under {path.name}: {error}") from error
-    except apsw.InterruptError as error:
-        raise Unavailable("nobody waits for this any more") from error
-    except apsw.BusyError as error:
-        raise Unavailable(f"{path.name} is held by another process: {error}") from error
-    except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise StorageFull(f"no room to write beside {path.name}") from error
+    except FinesieveError:
         raise
+    except (apsw.Error, OSError) as error:
+        meant = _meaning(error, path, connection)
+        if meant is None:
+            raise
+        raise meant from error
+    except (UnicodeDecodeError, JSONDecodeError) as error:
+        raise DataLoss(f"{path} is damaged: {error}") from error  # both were sound when written
+    except Exception as error:
+        # Rows that make no sense: are they damaged, or is it a mistake of ours?
+        if connection is not None and _is_damaged(connection):
+            raise DataLoss(f"{path} is damaged: {error!r}") from error
+        raise
+
+
+def _meaning(
+    error: apsw.Error | OSError, path: Path, connection: apsw.Connection | None
+) -> FinesieveError | None:
+    match error:
+        case apsw.CorruptError() | apsw.NotADBError():
+            return DataLoss(f"{path} is damaged: {error}")
+        case apsw.FullError():
+            return StorageFull(f"no room to write {path.name}")
+        case apsw.IOError() | apsw.CantOpenError() if _out_of_room(path, connection):
+            return StorageFull(f"no room to write {path.name}")
+        case apsw.CantOpenError():
+            return DataLoss(f"{path} cannot be opened: {error}")
+        case apsw.IOError():
+            return Unavailable(f"the disk failed under {path.name}: {error}")
+        case apsw.InterruptError():
+            return Unavailable("nobody waits for this any more")
+        case apsw.BusyError():
+            return Unavailable(f"{path.name} is held by another process: {error}")
+        case OSError() if error.errno in _NO_ROOM:
+            return StorageFull(f"no room to write beside {path.name}")
+        case apsw.Error() if connection is not None and _is_damaged(connection):
+            return DataLoss(f"{path} is damaged: {error}")
+    return None
+
+
+def _is_damaged(connection: apsw.Connection) -> bool:
+    try:
+        return bool(connection.execute("PRAGMA quick_check(1)").get != "ok")
+    except apsw.Error:
+        return True
 
 
 def _out_of_room(path: Path, connection: apsw.Connection | None) -> bool:

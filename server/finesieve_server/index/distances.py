@@ -28,7 +28,8 @@ def comparable(
     if not embeddings:
         return np.empty((0, dimension), np.float32)
     # The sums of squares are taken in float64, where no float32 overflows or vanishes.
-    exact = np.stack(embeddings).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a NaN may be one that signals; it is refused below
+        exact = np.stack(embeddings).astype(np.float64)
     lengths = np.sqrt(np.einsum("ij,ij->i", exact, exact))
     for row in np.flatnonzero(~np.isfinite(lengths)).tolist():
         position = int(np.flatnonzero(~np.isfinite(exact[row]))[0])

@@ -107,7 +107,7 @@ class Segments:
         except ValueError as error:
             raise DataLoss(f"the lexical index is damaged: {error}") from error
         for row, (slots, _) in zip(rows, lists, strict=True):
-            if len(slots) and int(slots[-1]) >= row.slots:
+            if len(slots) and int(slots.max()) >= row.slots:
                 raise DataLoss("the lexical index is damaged: a posting has no passage")
         return lists
 

@@ -16,7 +16,7 @@ import apsw
 import numpy as np
 import structlog
 
-from finesieve_server.errors import InvalidArgument, Unavailable
+from finesieve_server.errors import DataLoss, InvalidArgument, Unavailable
 from finesieve_server.index.database import CHECKPOINT_BYTES, connect, transaction, translated
 from finesieve_server.index.filter_sql import fields_of
 from finesieve_server.index.formats import format_of, upgrade
@@ -30,6 +30,7 @@ from finesieve_server.index.tokens import SCHEMA as TOKENS_SCHEMA
 from finesieve_server.index.tokens import KeptTokens
 
 FORMAT = 2
+END_US = 1 << 56  # the year 4253: no store was written later
 # A passage with a vector of 384 values and ninety words took 4.6 KB in pages of 4 KB, each of which
 # one row filled. In these it takes 2.8 KB, and a tenth less processor time.
 PAGE_BYTES = 16 << 10
@@ -94,7 +95,11 @@ class Store:
                 format_of(self._writer, path, FORMAT)
                 self._page_bytes: int = self._writer.execute("PRAGMA page_size").get
                 row = self._writer.execute("SELECT uid, update_us, generation FROM collection").get
-                self.uid, self._update_us, self.generation = row
+                match row:
+                    case (str(uid), int(update_us), int(generation)) if 0 <= update_us < END_US:
+                        self.uid, self._update_us, self.generation = uid, update_us, generation
+                    case _:
+                        raise DataLoss(f"{path} is damaged: it does not say what it is")
                 self.count: int = self._writer.execute("SELECT count(*) FROM passages").get
         except BaseException:
             self._writer.close()
