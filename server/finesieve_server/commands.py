@@ -140,5 +140,8 @@ class _Shown:
 def _bars() -> Iterator[_Shown]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     errors = Console(stderr=True)
-    with Bars(*columns, TimeElapsedColumn(), console=errors, transient=True) as bars:
+    watched = errors.is_terminal
+    with Bars(
+        *columns, TimeElapsedColumn(), console=errors, transient=True, disable=not watched
+    ) as bars:
         yield _Shown(bars)
