@@ -12,7 +12,7 @@
 from finesieve.v1.passages_pb2 import Passage
 from finesieve.v1.rerank_pb2 import Document
 from finesieve_client.async_client import AsyncClient
-from finesieve_client.calls.ranking import rerank_request
+from finesieve_client.calls.ranking import rerank_request, retrieval_query
 from finesieve_client.client import Client
 from finesieve_client.comparison import Comparison, compare
 from finesieve_client.connection import Tls
@@ -68,4 +68,5 @@ __all__ = [
     "metadata_of",
     "passage",
     "rerank_request",
+    "retrieval_query",
 ]

@@ -17,6 +17,7 @@ from finesieve_client.filters import Condition
 View = Literal["id", "full", "with_embedding"]
 DistanceName = Literal["cosine", "dot", "l2"]
 Role = Literal["query", "passage"]
+Mode = Literal["dense", "lexical", "hybrid"]
 
 
 Item = TypeVar("Item")
@@ -25,13 +26,14 @@ Item = TypeVar("Item")
 class FirstStage(TypedDict, total=False):
     """How the first stage finds candidates.
 
-    `filter`: only passages that meet this condition. `mode`: nearest neighbours, BM25, or both.
+    `filter`: only passages that meet this condition. `mode`: nearest neighbours (dense),
+    shared words by BM25 (lexical), or both fused (hybrid).
     `ef_search`: candidates that the graph is walked with; more: better recall, more time.
     `exact`: compare with every passage instead.
     """
 
     filter: Condition | Filter | None
-    mode: Literal["dense", "lexical", "hybrid"]
+    mode: Mode
     ef_search: int
     exact: bool
 

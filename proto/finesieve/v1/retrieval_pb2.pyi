@@ -169,7 +169,7 @@ class ListPassagesResponse(_message.Message):
     def __init__(self, passages: _Optional[_Iterable[_Union[_passages_pb2.Passage, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class RetrieveRequest(_message.Message):
-    __slots__ = ("collection", "text", "embedding", "top_k", "filter", "options", "view")
+    __slots__ = ("collection", "text", "embedding", "top_k", "filter", "options", "view", "words")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -177,6 +177,7 @@ class RetrieveRequest(_message.Message):
     FILTER_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     text: str
     embedding: _passages_pb2.Embedding
@@ -184,7 +185,8 @@ class RetrieveRequest(_message.Message):
     filter: _passages_pb2.Filter
     options: _results_pb2.RetrievalOptions
     view: _passages_pb2.PassageView
-    def __init__(self, collection: _Optional[str] = ..., text: _Optional[str] = ..., embedding: _Optional[_Union[_passages_pb2.Embedding, _Mapping]] = ..., top_k: _Optional[int] = ..., filter: _Optional[_Union[_passages_pb2.Filter, _Mapping]] = ..., options: _Optional[_Union[_results_pb2.RetrievalOptions, _Mapping]] = ..., view: _Optional[_Union[_passages_pb2.PassageView, str]] = ...) -> None: ...
+    words: str
+    def __init__(self, collection: _Optional[str] = ..., text: _Optional[str] = ..., embedding: _Optional[_Union[_passages_pb2.Embedding, _Mapping]] = ..., top_k: _Optional[int] = ..., filter: _Optional[_Union[_passages_pb2.Filter, _Mapping]] = ..., options: _Optional[_Union[_results_pb2.RetrievalOptions, _Mapping]] = ..., view: _Optional[_Union[_passages_pb2.PassageView, str]] = ..., words: _Optional[str] = ...) -> None: ...
 
 class RetrieveResponse(_message.Message):
     __slots__ = ("hits", "timings")
@@ -195,12 +197,14 @@ class RetrieveResponse(_message.Message):
     def __init__(self, hits: _Optional[_Iterable[_Union[_results_pb2.Hit, _Mapping]]] = ..., timings: _Optional[_Union[_results_pb2.StageTimings, _Mapping]] = ...) -> None: ...
 
 class RetrievalQuery(_message.Message):
-    __slots__ = ("text", "embedding")
+    __slots__ = ("text", "embedding", "words")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
     text: str
     embedding: _passages_pb2.Embedding
-    def __init__(self, text: _Optional[str] = ..., embedding: _Optional[_Union[_passages_pb2.Embedding, _Mapping]] = ...) -> None: ...
+    words: str
+    def __init__(self, text: _Optional[str] = ..., embedding: _Optional[_Union[_passages_pb2.Embedding, _Mapping]] = ..., words: _Optional[str] = ...) -> None: ...
 
 class BatchRetrieveRequest(_message.Message):
     __slots__ = ("collection", "queries", "top_k", "filter", "options", "view")

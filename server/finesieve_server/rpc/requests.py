@@ -18,7 +18,7 @@ from finesieve.v1 import (
     search_pb2,
 )
 from finesieve_server.batching.plan import Priority
-from finesieve_server.errors import BatchTooLarge, EmptyField, InvalidArgument, Unimplemented
+from finesieve_server.errors import BatchTooLarge, EmptyField, InvalidArgument
 from finesieve_server.index.records import Distance, HnswOptions, View
 from finesieve_server.rpc.filters import read_filter
 from finesieve_server.rpc.vectors import array_of
@@ -27,7 +27,7 @@ from finesieve_server.search.context import Context
 from finesieve_server.search.embedder import Role
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.pairs import LongPassage
-from finesieve_server.search.retriever import Query, RetrievalOptions
+from finesieve_server.search.retriever import Mode, Query, RetrievalOptions
 
 T = TypeVar("T")
 
@@ -68,11 +68,11 @@ _PRIORITIES: Mapping[int, Priority] = {
     rerank_pb2.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,
     rerank_pb2.PRIORITY_BULK: Priority.BULK,
 }
-_MODES: Mapping[int, bool] = {  # whether this server has it
-    results_pb2.RETRIEVAL_MODE_UNSPECIFIED: True,
-    results_pb2.RETRIEVAL_MODE_DENSE: True,
-    results_pb2.RETRIEVAL_MODE_LEXICAL: False,
-    results_pb2.RETRIEVAL_MODE_HYBRID: False,
+_MODES: Mapping[int, Mode] = {
+    results_pb2.RETRIEVAL_MODE_UNSPECIFIED: Mode.DENSE,
+    results_pb2.RETRIEVAL_MODE_DENSE: Mode.DENSE,
+    results_pb2.RETRIEVAL_MODE_LEXICAL: Mode.LEXICAL,
+    results_pb2.RETRIEVAL_MODE_HYBRID: Mode.HYBRID,
 }
 
 
@@ -135,7 +135,9 @@ def query(
     kind = message.WhichOneof("query")
     if kind is None:
         raise EmptyField(path, "has neither a text nor an embedding")
-    return message.text if kind == "text" else array_of(message.embedding)
+    if kind == "text":
+        return Query(text=message.text, words=message.words)
+    return Query(embedding=array_of(message.embedding), words=message.words)
 
 
 def retrieval_options(
@@ -148,10 +150,9 @@ def retrieval_options(
     limits: Limits,
 ) -> RetrievalOptions:
     """Return the options; `top_k` has its default and range already."""
-    if not _known(f"{path}.mode", message.mode, _MODES):
-        raise Unimplemented(f"{path}.mode {results_pb2.RetrievalMode.Name(message.mode)}")
     return RetrievalOptions(
         top_k=top_k,
+        mode=_known(f"{path}.mode", message.mode, _MODES),
         ef_search=within(f"{path}.ef_search", message.ef_search, 0, top_k, limits.max_ef_search),
         exact=message.exact,
         filter=None if filter_message is None else read_filter(filter_message, limits),

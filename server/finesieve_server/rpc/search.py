@@ -1,16 +1,19 @@
 """SearchService: both stages in one call."""
 
 import time
+from dataclasses import replace
 
 from finesieve.v1 import search_pb2
-from finesieve_server.errors import InvalidArgument, Unimplemented
+from finesieve_server.errors import InvalidArgument
 from finesieve_server.rpc import answers, requests
 from finesieve_server.search.call import Call
 from finesieve_server.search.limits import Limits
+from finesieve_server.search.retriever import Query
 from finesieve_server.search.two_stage import SearchQuery, TwoStage
 
 DEFAULT_RETRIEVE_K = 100
 DEFAULT_TOP_N = 10
+MAX_RETRIEVAL_QUERIES = 32
 
 
 class SearchService:
@@ -24,7 +27,6 @@ class SearchService:
         self, request: search_pb2.SearchRequest, call: Call
     ) -> search_pb2.SearchResponse:
         started = time.perf_counter()
-        _refuse_what_is_not_served(request)
         query = self._query(request)
         result = await self._two_stage.search(query, call)
         return search_pb2.SearchResponse(
@@ -60,9 +62,17 @@ class SearchService:
             top_n=top_n,
             context=requests.context(request.context, self._limits, answers.MAX_ANSWER_BYTES),
             relevance_weight=requests.relevance_weight(request),
+            retrieval_queries=self._retrieval_queries(request),
         )
 
-
-def _refuse_what_is_not_served(request: search_pb2.SearchRequest) -> None:
-    if request.retrieval_queries:
-        raise Unimplemented("retrieval_queries")
+    def _retrieval_queries(self, request: search_pb2.SearchRequest) -> list[Query]:
+        messages = request.retrieval_queries
+        if not messages:
+            return []
+        requests.check_count("retrieval_queries", messages, MAX_RETRIEVAL_QUERIES)
+        paths = [f"retrieval_queries[{at}]" for at in range(len(messages))]
+        queries = map(requests.query, messages, paths)
+        return [
+            query if query.embedding is None or query.words else replace(query, words=request.query)
+            for query in queries
+        ]

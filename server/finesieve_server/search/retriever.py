@@ -1,31 +1,59 @@
-"""Find the passages nearest to a query: embed it where it is a text, ask the index."""
+"""Find the passages that answer a query: by its embedding, by its words, or by both."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finesieve_server.batching.plan import Priority
+from finesieve_server.errors import InvalidArgument
 from finesieve_server.index.distances import comparable
 from finesieve_server.index.filters import Filter
-from finesieve_server.index.records import CollectionSpec, Found, View
+from finesieve_server.index.records import CollectionSpec, Embedding, Found, View
 from finesieve_server.search.call import Call
 from finesieve_server.search.embedder import Embedder, Role
-from finesieve_server.search.index import Catalog
+from finesieve_server.search.fusion import fuse
+from finesieve_server.search.index import Catalog, Collection
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.models import Models
 from finesieve_server.search.texts import check_text
 
-# A query as text, or as the vector that its caller computed.
-Query = str | NDArray[np.float32]
+FUSED_DEPTH = 100  # candidates of each ranking at least, where several are fused
+
+Ranking = list[Found]  # best first
+
+
+class Mode(Enum):
+    """By what passages are found."""
+
+    DENSE = "dense"  # near embeddings
+    LEXICAL = "lexical"  # shared words
+    HYBRID = "hybrid"  # both, fused
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for: a text, or the embedding that its caller computed.
+
+    Lexical search reads `words`, or else the text.
+    """
+
+    text: str = ""
+    embedding: Embedding | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RetrievalOptions:
-    """How many, how thoroughly, among which, and how much of each. `ef_search` 0: the default."""
+    """How many, by what, how thoroughly, among which, and how much of each.
+
+    `ef_search` 0 is the collection's own; it and `exact` concern embeddings alone.
+    """
 
     top_k: int
+    mode: Mode = Mode.DENSE
     ef_search: int = 0
     exact: bool = False
     filter: Filter | None = None
@@ -52,28 +80,106 @@ class Retriever:
         *,
         paths: Sequence[str] = ("",),
         tokens_of: str = "",
-    ) -> list[list[Found]]:
-        """Return each query's nearest passages, best first, with the tokens kept under a key.
+    ) -> list[Ranking]:
+        """Return each query's best passages, best first, with the tokens kept under a key.
 
         `paths` is where in its request each query stands, such as "queries[3].", for errors.
-        Raises CollectionNotFound; FailedPrecondition where a text comes and the collection's model
-        is not here; InvalidArgument for a text or a vector that cannot be one of its queries.
+        Raises CollectionNotFound; FailedPrecondition where a text is to be embedded and the
+        collection's model is not here; InvalidArgument for what cannot be one of its queries.
         """
+        several = options.mode is Mode.HYBRID
+        depth = max(options.top_k, FUSED_DEPTH) if several else options.top_k
+        rankings = await self._rankings(
+            collection, queries, options, call, paths=paths, tokens_of=tokens_of, depth=depth
+        )
+        return [fuse(each, options.top_k) for each in rankings]
+
+    async def retrieve_together(
+        self,
+        collection: str,
+        queries: Sequence[Query],
+        options: RetrievalOptions,
+        call: Call,
+        *,
+        paths: Sequence[str],
+        tokens_of: str = "",
+    ) -> Ranking:
+        """Return the best passages for all queries in one ranking; otherwise as above."""
+        rankings = await self._rankings(
+            collection,
+            queries,
+            options,
+            call,
+            paths=paths,
+            tokens_of=tokens_of,
+            depth=max(options.top_k, FUSED_DEPTH),
+        )
+        return fuse([ranking for each in rankings for ranking in each], options.top_k)
+
+    async def _rankings(
+        self,
+        collection: str,
+        queries: Sequence[Query],
+        options: RetrievalOptions,
+        call: Call,
+        *,
+        paths: Sequence[str],
+        tokens_of: str,
+        depth: int,
+    ) -> list[list[Ranking]]:
+        """Return for each query one ranking, or two where the mode is HYBRID."""
         target = await self._catalog.get(collection)
+        self._check(target.spec, queries, paths, options.mode)
+        by: list[list[Ranking]] = []
+        if options.mode is not Mode.LEXICAL:
+            by.append(await self._dense(target, queries, options, call, tokens_of, depth))
+        if options.mode is not Mode.DENSE:
+            with call.times.measure("retrieve"):
+                by.append(
+                    await target.search_lexical(
+                        [query.words or query.text for query in queries],
+                        depth,
+                        filter=options.filter,
+                        view=options.view,
+                        tokens_of=tokens_of,
+                    )
+                )
+        return [list(rankings) for rankings in zip(*by, strict=True)]
+
+    def _check(
+        self, spec: CollectionSpec, queries: Sequence[Query], paths: Sequence[str], mode: Mode
+    ) -> None:
+        """Refuse what cannot be a query, all at once, before any text costs an embedding."""
         fields, given = [], []
         for query, path in zip(queries, paths, strict=True):
-            if isinstance(query, str):
-                check_text(f"{path}text", query, self._limits.max_query_chars)
+            if query.embedding is None:
+                check_text(f"{path}text", query.text, self._limits.max_query_chars)
             else:
                 fields.append(f"{path}embedding")
-                given.append(query)
-        # All at once, and before any text costs an embedding.
-        comparable(given, fields, target.spec.dimension, target.spec.distance)
+                given.append(query.embedding)
+                if mode is not Mode.DENSE and not query.words:
+                    raise InvalidArgument(
+                        f"{path}words",
+                        f"is missing; mode {mode.value} needs more than an embedding",
+                    )
+            if query.words:
+                check_text(f"{path}words", query.words, self._limits.max_query_chars)
+        comparable(given, fields, spec.dimension, spec.distance)
+
+    async def _dense(
+        self,
+        target: Collection,
+        queries: Sequence[Query],
+        options: RetrievalOptions,
+        call: Call,
+        tokens_of: str,
+        depth: int,
+    ) -> list[Ranking]:
         vectors = await self._vectors(target.spec, queries, call)
         with call.times.measure("retrieve"):
             return await target.search(
                 vectors,
-                options.top_k,
+                depth,
                 ef_search=options.ef_search,
                 exact=options.exact,
                 filter=options.filter,
@@ -85,7 +191,7 @@ class Retriever:
         self, spec: CollectionSpec, queries: Sequence[Query], call: Call
     ) -> NDArray[np.float32]:
         """Return one row a query, (queries, dimension); texts are embedded together."""
-        texts = [query for query in queries if isinstance(query, str)]
+        texts = [query.text for query in queries if query.embedding is None]
         embedded: Iterator[NDArray[np.float32]] = iter(())
         if texts:
             model = self._models.encoder_of(spec)
@@ -93,4 +199,6 @@ class Retriever:
                 model, texts, Role.QUERY, Priority.INTERACTIVE, call
             )
             embedded = iter(answer.vectors)
-        return np.stack([next(embedded) if isinstance(query, str) else query for query in queries])
+        return np.stack(
+            [next(embedded) if query.embedding is None else query.embedding for query in queries]
+        )

@@ -13,7 +13,7 @@ from finesieve_server.search.hits import Retrieved, SearchHit
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.ranking import Usage
 from finesieve_server.search.reranker import Reranker
-from finesieve_server.search.retriever import RetrievalOptions, Retriever
+from finesieve_server.search.retriever import Query, RetrievalOptions, Retriever
 from finesieve_server.search.texts import check_text
 
 # What a partial answer's hits are chosen and widened in, once they are ranked.
@@ -25,7 +25,8 @@ class SearchQuery:
     """What to find where. `retrieval.top_k` candidates go on to the second stage, `rerank` says
     how they are ordered there (None: not at all), `top_n` come back.
 
-    With a `relevance_weight`, those are chosen for being unlike each other too.
+    With `retrieval_queries`, candidates are found by these instead of the text. With a
+    `relevance_weight`, those that come back are chosen for being unlike each other too.
     """
 
     collection: str
@@ -35,6 +36,7 @@ class SearchQuery:
     top_n: int
     context: Context = Context()
     relevance_weight: float | None = None
+    retrieval_queries: Sequence[Query] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,12 @@ class TwoStage:
 
     async def _retrieve(self, query: SearchQuery, call: Call) -> list[Retrieved]:
         view = _view(query)
-        [found] = await self._retriever.retrieve(
+        found = await self._retriever.retrieve_together(
             query.collection,
-            [query.text],
+            query.retrieval_queries or [Query(query.text)],
             replace(query.retrieval, view=view),
             call,
+            paths=[f"retrieval_queries[{at}]." for at in range(len(query.retrieval_queries) or 1)],
             tokens_of=self._reranker.tokens_key(query.rerank) if query.rerank else "",
         )
         with call.times.measure("retrieve"):

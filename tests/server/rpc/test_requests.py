@@ -13,7 +13,6 @@ from finesieve_server.errors import (
     FinesieveError,
     InvalidArgument,
     TooLong,
-    Unimplemented,
 )
 from finesieve_server.index.records import Distance, HnswOptions, View
 from finesieve_server.rpc import requests
@@ -22,6 +21,7 @@ from finesieve_server.search.candidates import Candidate, RerankOptions
 from finesieve_server.search.embedder import Role
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.pairs import LongPassage
+from finesieve_server.search.retriever import Mode, Query, RetrievalOptions
 
 LIMITS = Limits()
 
@@ -264,13 +264,20 @@ def test_ef_search_lies_between_top_k_and_its_limit(ef_search: int) -> None:
     assert "10..4096" in error.message
 
 
-@pytest.mark.parametrize("mode", ["RETRIEVAL_MODE_LEXICAL", "RETRIEVAL_MODE_HYBRID"])
-def test_modes_that_are_not_served_are_named(mode: str) -> None:
-    error = refused(retrieval_options(mode=mode))
+@pytest.mark.parametrize(
+    ("mode", "meant"),
+    [
+        ("RETRIEVAL_MODE_UNSPECIFIED", Mode.DENSE),
+        ("RETRIEVAL_MODE_DENSE", Mode.DENSE),
+        ("RETRIEVAL_MODE_LEXICAL", Mode.LEXICAL),
+        ("RETRIEVAL_MODE_HYBRID", Mode.HYBRID),
+    ],
+)
+def test_every_mode_of_the_contract_is_read(mode: str, meant: Mode) -> None:
+    options = retrieval_options(mode=mode)()
 
-    assert isinstance(error, Unimplemented)
-    assert "options.mode" in error.message
-    assert mode in error.message
+    assert isinstance(options, RetrievalOptions)
+    assert options.mode is meant
 
 
 @pytest.mark.parametrize(
@@ -291,7 +298,7 @@ def test_an_unknown_enum_value_is_refused_by_its_field(
     assert "99" in error.message
 
 
-def test_an_unknown_mode_is_invalid_and_not_merely_unserved() -> None:
+def test_an_unknown_mode_is_invalid() -> None:
     assert isinstance(refused(retrieval_options(mode=77)), InvalidArgument)
 
 
@@ -305,14 +312,14 @@ def test_a_first_stage_score_of_zero_is_a_score() -> None:
 
 
 def test_a_query_is_a_text_or_an_embedding() -> None:
-    text = requests.query(retrieval_pb2.RetrievalQuery(text=""), "queries[0]")
+    text = requests.query(retrieval_pb2.RetrievalQuery(text="", words="w"), "queries[0]")
     vector = requests.query(
         retrieval_pb2.RetrieveRequest(embedding=passages_pb2.Embedding(values=[1.0])), "query"
     )
 
-    assert text == ""
-    assert not isinstance(vector, str)
-    assert vector.tolist() == [1.0]
+    assert text == Query(text="", words="w")
+    assert vector.embedding is not None
+    assert vector.embedding.tolist() == [1.0]
     neither = refused(lambda: requests.query(retrieval_pb2.RetrievalQuery(), "queries[2]"))
     assert isinstance(neither, EmptyField)
     assert neither.field == "queries[2]"

@@ -385,6 +385,89 @@ async def test_hits_come_best_first_with_rank_and_score(wire: Wire) -> None:
     assert default.timings.total_us >= default.timings.retrieve_us > 0
 
 
+LEXICAL = {"mode": "RETRIEVAL_MODE_LEXICAL"}
+HYBRID = {"mode": "RETRIEVAL_MODE_HYBRID"}
+
+
+def found(answer: retrieval_pb2.RetrieveResponse | retrieval_pb2.HitList) -> list[str]:
+    return [hit.passage.id for hit in answer.hits]
+
+
+async def test_words_find_passages_where_no_model_is(wire: Wire) -> None:
+    await upsert(
+        wire,
+        [
+            passage(1, text="a coarse sieve"),
+            passage(2, title="SIEVES", text="which are fine"),
+            passage(3, text="something else"),
+        ],
+    )
+
+    answer = await retrieve(wire, text='fine "sieve" AND', options=LEXICAL)
+    words = await retrieve(wire, text="else", words="coarse", options=LEXICAL)
+    filtered = await retrieve(wire, text="sieve", filter=even(), options=LEXICAL)
+
+    assert found(answer) == ["p002", "p001"]
+    assert answer.hits[0].retrieval_score > answer.hits[1].retrieval_score > 0
+    assert found(words) == ["p001"], "words go before the text"
+    assert found(filtered) == ["p002"]
+    assert found(await retrieve(wire, text='"', options=LEXICAL)) == []
+
+
+async def test_hybrid_fuses_neighbours_and_words_by_reciprocal_rank(wire: Wire) -> None:
+    await upsert(wire, [passage(number, text=f"number{number}") for number in range(30)])
+
+    answer = await retrieve(
+        wire, embedding=vector(7), words="number9 number25", top_k=3, options=HYBRID
+    )
+
+    # p009 is second or third by embedding and first or second by words.
+    assert found(answer)[0] == "p009"
+    assert set(found(answer)) >= {"p007", "p009"}
+    assert answer.hits[0].retrieval_score == pytest.approx(1 / 61 + 1 / 64, abs=1e-3)
+
+
+async def test_each_query_of_a_batch_has_its_own_words(wire: Wire) -> None:
+    await upsert(wire, [passage(number, text=f"number{number}") for number in range(30)])
+    request = retrieval_pb2.BatchRetrieveRequest(
+        collection="docs",
+        queries=[
+            retrieval_pb2.RetrievalQuery(embedding=vector(1), words="number4"),
+            retrieval_pb2.RetrievalQuery(text="number5 number6"),
+        ],
+        options=LEXICAL,
+    )
+
+    answer = await wire.ask(SERVICE + "BatchRetrieve", request, retrieval_pb2.BatchRetrieveResponse)
+
+    assert [found(each) for each in answer.results] == [["p004"], ["p005", "p006"]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "field"),
+    [
+        ({"embedding": vector(1)}, grpc.StatusCode.INVALID_ARGUMENT, "words"),
+        ({"embedding": vector(1), "words": "  "}, grpc.StatusCode.INVALID_ARGUMENT, "words"),
+        ({"embedding": vector(1), "words": "w" * 8193}, grpc.StatusCode.INVALID_ARGUMENT, "words"),
+        ({"text": "\x00 " * 500_000}, grpc.StatusCode.INVALID_ARGUMENT, "text"),
+        ({"text": " "}, grpc.StatusCode.INVALID_ARGUMENT, "text"),
+    ],
+)
+@pytest.mark.parametrize("options", [LEXICAL, HYBRID])
+async def test_words_that_cannot_be_are_refused_by_their_field(
+    wire: Wire,
+    fields: dict[str, Any],
+    code: grpc.StatusCode,
+    field: str,
+    options: dict[str, str],
+) -> None:
+    request = retrieval_pb2.RetrieveRequest(collection="docs", options=options, **fields)
+
+    outcome = await wire.call(SERVICE + "Retrieve", request)
+
+    assert (outcome.code, outcome.fields) == (code, [field])
+
+
 async def test_a_batch_is_answered_in_its_order(wire: Wire) -> None:
     await upsert(wire, [passage(number) for number in range(30)])
     request = retrieval_pb2.BatchRetrieveRequest(

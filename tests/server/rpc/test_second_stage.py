@@ -21,6 +21,7 @@ from finesieve_server.errors import Overloaded, TooLong
 from finesieve_server.index.records import Found, Neighbours, Passage
 from finesieve_server.search.hits import Retrieved, SearchHit
 from finesieve_server.search.ranking import Ranked, Score, ScoreStatus, Usage
+from finesieve_server.search.retriever import Mode
 from finesieve_server.search.two_stage import SearchResult
 from tests.server.rpc.conftest import Serve
 from tests.server.rpc.parts import CannedSearch, LengthReranker
@@ -329,22 +330,42 @@ async def test_a_search_out_of_range_is_refused_by_its_field(
     assert (outcome.code, outcome.fields) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
 
 
-@pytest.mark.parametrize(
-    ("fields", "named"),
-    [
-        ({"retrieval_queries": [{"text": "q"}]}, "retrieval_queries"),
-        ({"retrieval": {"mode": results_pb2.RETRIEVAL_MODE_HYBRID}}, "retrieval.mode"),
-    ],
-)
-async def test_what_is_not_served_yet_is_unimplemented_by_its_field(
-    wire: Wire, fields: dict[str, Any], named: str
+async def test_retrieval_queries_are_read_and_an_embedding_without_words_gets_the_query(
+    serve: Serve,
 ) -> None:
-    request = search_pb2.SearchRequest(collection="c", query="q", **fields)
+    search = CannedSearch()
+    request = search_pb2.SearchRequest(
+        collection="c",
+        query="sieve",
+        retrieval={"mode": results_pb2.RETRIEVAL_MODE_HYBRID},
+        retrieval_queries=[
+            {"text": "a text"},
+            {"embedding": {"values": [1.0]}},
+            {"embedding": {"values": [2.0]}, "words": "own"},
+        ],
+    )
+
+    async with serve(two_stage=search) as wire:
+        await wire.ask(SEARCH, request, search_pb2.SearchResponse)
+
+    [asked] = search.asked
+    assert asked.retrieval.mode is Mode.HYBRID
+    assert [query.text for query in asked.retrieval_queries] == ["a text", "", ""]
+    assert [query.words for query in asked.retrieval_queries] == ["", "sieve", "own"]
+
+
+@pytest.mark.parametrize(
+    ("queries", "field"),
+    [([{}], "retrieval_queries[0]"), ([{"text": "q"}] * 33, "retrieval_queries")],
+)
+async def test_retrieval_queries_that_cannot_be_are_refused_by_their_field(
+    wire: Wire, queries: list[dict[str, Any]], field: str
+) -> None:
+    request = search_pb2.SearchRequest(collection="c", query="q", retrieval_queries=queries)
 
     outcome = await wire.call(SEARCH, request)
 
-    assert (outcome.code, outcome.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")
-    assert outcome.message.startswith(named)
+    assert (outcome.code, outcome.fields) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
 
 
 async def test_texts_are_embedded_in_order(wire: Wire) -> None:

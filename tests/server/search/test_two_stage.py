@@ -17,7 +17,7 @@ from finesieve_server.search.context import Context, ContextReader
 from finesieve_server.search.hits import SearchHit
 from finesieve_server.search.limits import Limits
 from finesieve_server.search.ranking import Ranked, Ranking, Score, ScoreStatus, Usage
-from finesieve_server.search.retriever import RetrievalOptions
+from finesieve_server.search.retriever import Query, RetrievalOptions
 from finesieve_server.search.two_stage import SearchQuery, TwoStage
 from tests.server.index.corpus import DIMENSION, spec
 
@@ -31,18 +31,20 @@ class Nearest:
         self._collection = collection
         self.views: list[View] = []
 
-    async def retrieve(
+    async def retrieve_together(
         self,
         name: str,
-        queries: Sequence[str],
+        queries: Sequence[Query],
         options: RetrievalOptions,
         call: Call,
         *,
+        paths: Sequence[str],
         tokens_of: str = "",
-    ) -> list[list[Found]]:
+    ) -> list[Found]:
         self.views.append(options.view)
-        vectors = np.stack([direction(float(query)) for query in queries])
-        return await self._collection.search(vectors, options.top_k, view=options.view)
+        vectors = np.stack([direction(float(query.text)) for query in queries])
+        [found] = await self._collection.search(vectors, options.top_k, view=options.view)
+        return found
 
 
 class Shortest:

@@ -29,24 +29,29 @@ from finesieve_client.options import (
 )
 from finesieve_client.passages import embedding_message
 
-Query = str | Iterable[float]
+Query = str | Iterable[float] | retrieval_pb2.RetrievalQuery
 
 
 def retrieve(
     collection: str,
     query: Query,
     *,
+    words: str = "",
     top_k: int = 0,
     view: View = "full",
     timeout_s: float | None = None,
     **options: Unpack[FirstStage],
 ) -> Call[retrieval_pb2.RetrieveResponse]:
-    """First stage alone: the passages nearest to a query, text or embedding, best first."""
-    chosen = retrieval_query(query)
+    """First stage alone: the passages that answer a query, text or embedding, best first.
+
+    `words`: what the modes lexical and hybrid look for; without them, the text.
+    """
+    chosen = retrieval_query(query, words)
     request = retrieval_pb2.RetrieveRequest(
         collection=collection,
         text=chosen.text if chosen.HasField("text") else None,
         embedding=chosen.embedding if chosen.HasField("embedding") else None,
+        words=chosen.words,
         top_k=whole("top_k", top_k),
         filter=filter_message(options.get("filter")),
         options=retrieval_options(options),
@@ -64,7 +69,10 @@ def batch_retrieve(
     timeout_s: float | None = None,
     **options: Unpack[FirstStage],
 ) -> Call[retrieval_pb2.BatchRetrieveResponse]:
-    """First stage for many queries at once, answered in their order."""
+    """First stage for many queries at once, answered in their order.
+
+    An embedding gets `words` of its own as a `retrieval_query(embedding, words)`.
+    """
     request = retrieval_pb2.BatchRetrieveRequest(
         collection=collection,
         queries=[retrieval_query(query) for query in several("queries", queries)],
@@ -204,8 +212,10 @@ def stream_rerank_message(
     return rerank_pb2.StreamRerankRequest(request_id=request_id, request=request)
 
 
-def retrieval_query(query: Query) -> retrieval_pb2.RetrievalQuery:
-    """Return a query by text or by embedding."""
+def retrieval_query(query: Query, words: str = "") -> retrieval_pb2.RetrievalQuery:
+    """Return a query by text or by embedding, with the words that lexical search reads."""
+    if isinstance(query, retrieval_pb2.RetrievalQuery):
+        return query
     if isinstance(query, str):
-        return retrieval_pb2.RetrievalQuery(text=query)
-    return retrieval_pb2.RetrievalQuery(embedding=embedding_message(query))
+        return retrieval_pb2.RetrievalQuery(text=query, words=words)
+    return retrieval_pb2.RetrievalQuery(embedding=embedding_message(query), words=words)

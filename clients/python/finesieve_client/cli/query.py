@@ -11,7 +11,7 @@ import typer
 
 from finesieve_client.client import Client
 from finesieve_client.filters import Condition, Field, field
-from finesieve_client.options import SecondStage
+from finesieve_client.options import Mode, SecondStage
 
 Query = Annotated[str, typer.Argument(metavar="QUERY", help="What is looked for.")]
 CollectionName = Annotated[
@@ -32,6 +32,14 @@ Where = Annotated[
 ]
 RetrieveK = Annotated[
     int, typer.Option(min=1, metavar="N", help="Candidates that the first stage hands on.")
+]
+ModeName = Annotated[
+    Mode,
+    typer.Option(
+        "--mode",
+        metavar="MODE",
+        help="How candidates are found: dense (near embeddings), lexical (shared words) or hybrid.",
+    ),
 ]
 TopN = Annotated[int, typer.Option("--top-n", "-n", min=1, metavar="N", help="Hits shown.")]
 Window = Annotated[

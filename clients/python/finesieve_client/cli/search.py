@@ -24,6 +24,7 @@ def search(
     collection: ask.CollectionName = "",
     top_n: ask.TopN = 10,
     retrieve_k: ask.RetrieveK = 100,
+    mode: ask.ModeName = "dense",
     where: ask.Where = None,
     window: ask.Window = 0,
     merge_share: ask.MergeShare = 0.0,
@@ -53,6 +54,7 @@ def search(
             merge_share=merge_share,
             diversity=diversity,
             filter=condition,
+            mode=mode,
             exact=exact,
             **ask.second_stage(model, first_stage_weight, instruction),
         )
