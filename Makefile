@@ -14,7 +14,7 @@ DATA_DIR ?= finesieve-data
 
 .PHONY: help setup setup-dev demo serve test check check-format check-lint check-types \
 	check-imports check-contract format proto soak clean \
-	bench bench-overload bench-search bench-retrieval bench-live bench-deadline bench-gpu
+	bench bench-overload bench-search bench-retrieval bench-live bench-deadline bench-hybrid bench-gpu
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -96,6 +96,9 @@ bench-live: setup-dev ## search while the index is written to: what is late, los
 
 bench-deadline: setup-dev ## what a deadline buys (ARGS=FOLDER in BEIR's layout)
 	@$(BIN)/python -m benchmarks.deadline $(ARGS)
+
+bench-hybrid: setup-dev ## what embeddings, words and both find (ARGS=DATA, a folder of sets in BEIR's layout)
+	@$(BIN)/python -m benchmarks.hybrid $(ARGS)
 
 bench-gpu: $(if $(filter .venv/bin,$(BIN)),setup-dev) ## the server on a CUDA card; ARGS=--host-only: what the host can feed
 	@$(BIN)/python -m benchmarks.gpu $(ARGS)

@@ -9,6 +9,7 @@
 | make bench-live | what do searches feel of writes, compaction and snapshots? | live |
 | make bench-deadline | what quality does a deadline buy? | deadline |
 | make bench-gpu | how near a card's limit, and what can the host feed? | gpu, host-ceiling |
+| make bench-hybrid | what do embeddings, words and both find? | hybrid |
 | python -m benchmarks.quality | what does each stage find, what does int8 cost? | quality |
 | python -m benchmarks.kernels | what do a graph's operators cost on a CPU? | cpu-kernels |
 

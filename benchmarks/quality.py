@@ -72,13 +72,13 @@ class Row:
 
 def main() -> None:
     arguments = _arguments()
-    stages = [_load(each, arguments.threads) for each in arguments.model]
+    stages = [load(each, arguments.threads) for each in arguments.model]
     folders = sorted(each.parent for each in arguments.data.glob("*/qrels.tsv"))
     if arguments.sets:
         folders = [each for each in folders if each.name in arguments.sets]
     rows: list[Row] = []
     for folder in folders:
-        rows += _measure(_read_dataset(folder), stages, arguments)
+        rows += _measure(read_dataset(folder), stages, arguments)
         print(_table(rows), flush=True)
     report = _report(rows, arguments)
     if arguments.write:
@@ -98,7 +98,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _load(option: str, threads: int) -> Stages:
+def load(option: str, threads: int) -> Stages:
     precision, _, folders = option.partition("=")
     bi_encoder, cross_encoder = (read_artifact(Path(each)) for each in folders.split(","))
     return Stages(
@@ -108,7 +108,7 @@ def _load(option: str, threads: int) -> Stages:
     )
 
 
-def _read_dataset(folder: Path) -> Dataset:
+def read_dataset(folder: Path) -> Dataset:
     qrels: dict[str, dict[str, int]] = {}
     for line in (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]:
         query, passage, relevance = line.split("\t")
@@ -127,7 +127,7 @@ def _read_dataset(folder: Path) -> Dataset:
 def _measure(data: Dataset, stages: Sequence[Stages], options: argparse.Namespace) -> list[Row]:
     queries = sorted(data.queries)
     sample = random.Random(0).sample(queries, min(options.queries, len(queries)))
-    retrieved = {each.precision: _retrieve(data, each, options.cache) for each in stages}
+    retrieved = {each.precision: nearest(data, each, options.cache) for each in stages}
     candidates = {
         query: _best(retrieved[stages[0].precision][query], options.candidates) for query in sample
     }
@@ -135,9 +135,8 @@ def _measure(data: Dataset, stages: Sequence[Stages], options: argparse.Namespac
     for each in stages:
         first_stage = retrieved[each.precision]
         logits = _rerank(data, each, candidates, options.cache)
-        blended = {
-            query: _blended(logits[query], candidates[query], each.cross_encoder)
-            for query in sample
+        in_order = {
+            query: blended(logits[query], candidates[query], each.cross_encoder) for query in sample
         }
         rows.append(
             Row(
@@ -146,13 +145,13 @@ def _measure(data: Dataset, stages: Sequence[Stages], options: argparse.Namespac
                 *_metrics(data, first_stage, queries),
                 _metrics(data, first_stage, sample)[0],
                 _metrics(data, logits, sample)[0],
-                _metrics(data, blended, sample)[0],
+                _metrics(data, in_order, sample)[0],
             )
         )
     return rows
 
 
-def _retrieve(data: Dataset, stages: Stages, cache: Path) -> Run:
+def nearest(data: Dataset, stages: Stages, cache: Path) -> Run:
     """Return each query's nearest passages by exact search."""
     model = stages.bi_encoder
     vectors = {}
@@ -163,7 +162,7 @@ def _retrieve(data: Dataset, stages: Stages, cache: Path) -> Run:
         ids = model.tokenizer.encode([prefix + text for text in texts.values()])
         framed = [model.frame(each) for each in ids]
         key = f"{data.name}-{kind}-{stages.precision}"
-        vectors[kind] = _cached(cache, key, model.run, framed)
+        vectors[kind] = cached(cache, key, model.run, framed)
     names = list(data.passages)
     run: Run = {}
     for query, scores in zip(data.queries, vectors["queries"] @ vectors["passages"].T, strict=True):
@@ -179,14 +178,14 @@ def _rerank(data: Dataset, stages: Stages, candidates: Run, cache: Path) -> Run:
     for query, passages in candidates.items():
         texts = [data.passages[each] for each in passages]
         framed += frame_pairs(model, data.queries[query], texts)
-    logits = iter(_cached(cache, f"{data.name}-logits-{stages.precision}", model.run, framed))
+    logits = iter(cached(cache, f"{data.name}-logits-{stages.precision}", model.run, framed))
     return {
         query: {passage: float(next(logits)) for passage in passages}
         for query, passages in candidates.items()
     }
 
 
-def _cached(
+def cached(
     cache: Path, key: str, run: Callable[[Sequence[Framed]], Array], framed: Sequence[Framed]
 ) -> Array:
     """Run all of it, shortest first, or return what an earlier run made of the same tokens."""
@@ -215,7 +214,7 @@ def _best(scores: Mapping[str, float], count: int) -> dict[str, float]:
     return dict(list(scores.items())[:count])
 
 
-def _blended(
+def blended(
     logits: Mapping[str, float], first_stage: Mapping[str, float], model: CrossEncoder
 ) -> dict[str, float]:
     orderings = blend(
