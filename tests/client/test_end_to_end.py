@@ -315,6 +315,20 @@ def test_a_labelled_folder_is_evaluated_and_stored_only_once(
     assert "recall@100" not in again.stdout
 
 
+def test_every_way_of_finding_candidates_is_evaluated_on_the_same_queries(
+    server: ServerProcess, labelled: Path
+) -> None:
+    measured = values(run(server, "evaluate", str(labelled), "--mode", "all", "--json"))
+    shown = run(server, "evaluate", str(labelled), "--mode", "hybrid,lexical")
+    refused = run(server, "evaluate", str(labelled), "--mode", "dense,words")
+
+    assert [each["mode"] for each in measured["modes"]] == ["dense", "lexical", "hybrid"]
+    assert [each["num_queries"] for each in measured["modes"]] == [2, 2, 2]
+    assert shown.stdout.count("cross-encoder") == 2
+    assert refused.exit_code == 2
+    assert "--mode is 'words'; allowed: dense, lexical, hybrid, all" in refused.stderr
+
+
 def test_an_evaluation_completes_its_collection_and_leaves_a_strangers_alone(
     server: ServerProcess, client: Client, animals: str, labelled: Path
 ) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from finesieve.v1.rerank_pb2 import RerankResponse, RerankResult
 from finesieve_client.async_client import AsyncClient
-from finesieve_client.options import SecondStage
+from finesieve_client.options import Mode, SecondStage
 from finesieve_client.two_stage import document_of
 
 FIRST_STAGE, CROSS_ENCODER, BOTH = ARMS = ("first stage", "cross-encoder", "both")
@@ -54,12 +54,19 @@ class Evaluator:
     """Ranks queries on one collection by every arm."""
 
     def __init__(
-        self, client: AsyncClient, collection: str, retrieve_k: int, options: SecondStage
+        self,
+        client: AsyncClient,
+        collection: str,
+        retrieve_k: int,
+        options: SecondStage,
+        *,
+        mode: Mode = "dense",
     ) -> None:
         self._client = client
         self._collection = collection
         self._retrieve_k = retrieve_k
         self._options = options
+        self._mode = mode
 
     async def rank_all(
         self, queries: Mapping[str, str], calls_at_once: int
@@ -82,7 +89,9 @@ class Evaluator:
     async def rank(self, query_id: str, query: str) -> Ranking:
         """Rank one query."""
         started = time.perf_counter()
-        retrieved = await self._client.retrieve(self._collection, query, top_k=self._retrieve_k)
+        retrieved = await self._client.retrieve(
+            self._collection, query, top_k=self._retrieve_k, mode=self._mode
+        )
         retrieved_s = time.perf_counter()
         hits = retrieved.hits
         reranked = RerankResponse()

@@ -20,7 +20,9 @@ from finesieve_server.search.limits import Limits
 from finesieve_server.search.models import Models
 from finesieve_server.search.texts import check_text
 
-FUSED_DEPTH = 100  # candidates of each ranking at least, where several are fused
+# Candidates of each ranking at least, where several are fused; the ten best of deeper ones were
+# worse (benchmarks/hybrid.py).
+FUSED_DEPTH = 10
 
 Ranking = list[Found]  # best first
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from rich.text import Text
@@ -25,6 +25,7 @@ from finesieve_client.evaluation import (
     sample,
 )
 from finesieve_client.ingestion import Outcome
+from finesieve_client.options import Mode
 from finesieve_client.rows import Row, count_rows, digest, read_lines, read_rows
 
 
@@ -53,6 +54,14 @@ def evaluate(
             "--collection", "-c", metavar="NAME", help="By default the folder's name and a digest."
         ),
     ] = "",
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="MODES",
+            help="How candidates are found: dense, lexical or hybrid; several with commas "
+            "between, or all, are measured on the same queries.",
+        ),
+    ] = "dense",
     model: ask.RerankModel = "",
     first_stage_weight: ask.Weight = None,
 ) -> None:
@@ -61,32 +70,54 @@ def evaluate(
     The corpus is first stored in a collection of its own, as far as it is not there already.
     """
     require_measures()
+    modes = modes_of(mode)
     labelled = read_folder(folder)
     corpus = str(labelled.corpus)
     name = collection or collection_name(labelled.name, digest(corpus))
     chosen = sample(labelled.queries, queries, seed)
     options = ask.second_stage(model, first_stage_weight)
 
-    async def run() -> tuple[Outcome, list[Ranking]]:
+    async def run() -> tuple[Outcome, dict[Mode, list[Ranking]]]:
         async with session.async_client() as client:
             stored = await fill(client, name, corpus)
-            evaluator = Evaluator(client, name, retrieve_k, options)
-            return stored, await rank_all(evaluator, chosen, calls_at_once)
+            rankings = {}
+            for each in modes:
+                evaluator = Evaluator(client, name, retrieve_k, options, mode=each)
+                rankings[each] = await rank_all(evaluator, chosen, calls_at_once)
+            return stored, rankings
 
     stored, rankings = asyncio.run(run())
-    evaluation = evaluation_of(rankings, labelled.relevant, retrieve_k)
+    evaluations = {
+        each: evaluation_of(ranked, labelled.relevant, retrieve_k)
+        for each, ranked in rankings.items()
+    }
     if session.as_json:
         settings = {"folder": labelled.name, "collection": name, "passages": stored.good}
         limits = {"retrieve_k": retrieve_k, "calls_at_once": calls_at_once}
-        write_json({**settings, "bad_rows": len(stored.bad), **limits, **asdict(evaluation)})
+        measured = [{"mode": each, **asdict(found)} for each, found in evaluations.items()]
+        results = measured[0] if len(measured) == 1 else {"modes": measured}
+        write_json({**settings, "bad_rows": len(stored.bad), **limits, **results})
     else:
-        show(evaluation)
+        for each, evaluation in evaluations.items():
+            if len(evaluations) > 1:
+                out().print(Text(each, "bold"))
+            show(evaluation)
         without = f" without {len(stored.bad):,} bad rows" if stored.bad else ""
         say(
-            f"{evaluation.num_queries:,} queries of {labelled.name} "
+            f"{len(chosen):,} queries of {labelled.name} "
             f"({stored.good:,} passages{without}), {retrieve_k} candidates each, "
             f"{calls_at_once} queries at a time"
         )
+
+
+def modes_of(names: str) -> tuple[Mode, ...]:
+    """Return the modes that are named, with commas between; raises ValueError for no mode."""
+    known: tuple[Mode, ...] = get_args(Mode)
+    if names == "all":
+        return known
+    if unknown := [name for name in names.split(",") if name not in known]:
+        raise ValueError(f"--mode is {unknown[0]!r}; allowed: {', '.join(known)}, all")
+    return tuple(mode for mode in known if mode in names.split(","))
 
 
 def require_measures() -> None:
