@@ -144,12 +144,20 @@ def _quality(data: Dataset, runs: dict[str, Run], queries: Sequence[str]) -> Qua
     judged = {query: data.qrels[query] for query in queries}
     quality: Quality = {}
     for mode, run in runs.items():
-        chosen = {query: run[query] for query in queries}
+        # Fused scores tie often; what counts is the order that callers get.
+        chosen = {
+            query: {id_: -rank for rank, id_ in enumerate(_ordered(run[query]))}
+            for query in queries
+        }
         measured = ir_measures.iter_calc([nDCG @ 10], judged, chosen)
         quality[mode] = dict.fromkeys(queries, 0.0) | {
             each.query_id: float(each.value) for each in measured
         }
     return quality
+
+
+def _ordered(scores: dict[str, float]) -> list[str]:
+    return sorted(scores, key=lambda id_: -scores[id_])  # stable: ties stay as they come
 
 
 def _tables(alone: Sequence[tuple[str, Quality]], reranked: Sequence[tuple[str, Quality]]) -> str:
