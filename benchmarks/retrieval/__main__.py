@@ -8,6 +8,8 @@ that was cut short, or other sections, need not load again. The server runs with
 """
 
 import argparse
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +41,8 @@ PICTURE = "retrieval.svg"
 
 def main() -> None:
     arguments = _arguments()
+    # So that what runs is stopped and what was made is removed, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     tell("texts and embeddings")
     embed = Embedder(CACHE).embed
     corpus = Corpus(arguments.data, arguments.passages, arguments.seed, CACHE, embed)
