@@ -23,7 +23,7 @@ from finesieve_server.index.snapshot import MANIFEST, remove_unnamed, save
 from finesieve_server.index.store import Store
 from finesieve_server.index.vectors import GRAPH_FROM, Vectors
 
-MAX_BEHIND = 10_000  # vectors searched exactly; beyond, a write waits until the graph took as many
+MAX_BEHIND = 20_000  # vectors searched exactly; beyond, a write waits until the graph took as many
 SNAPSHOT_CHANGES = 20_000
 SNAPSHOT_SHARE = 10  # the least part of the vectors, one in so many, that is worth a snapshot
 COPY_ROWS = 16_384
