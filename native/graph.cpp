@@ -122,7 +122,11 @@ EXPORTED bool graph_add(
         !attempted([&] { index.addPoint(vectors, nodes[next++]); }))
         return false;
     std::vector<std::thread> helpers;
-    for (size_t more = 1; more < threads; more++) helpers.emplace_back(add_some);
+    // A thread that the system does not start is done without: the others take its share.
+    attempted([&] {
+        helpers.reserve(threads);
+        for (size_t more = 1; more < threads; more++) helpers.emplace_back(add_some);
+    });
     add_some();
     for (auto& helper : helpers) helper.join();
     if (failed) last_error = reason;

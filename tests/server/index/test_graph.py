@@ -1,6 +1,8 @@
 """Each way in which hnswlib harms those who trust it, and that the graph lets none through."""
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -221,3 +223,23 @@ def test_few_vectors_that_are_no_numbers_would_spoil_the_graph_for_all_others() 
 
     assert recall(spoilt, numbers) < 0.9, "why distances.py lets none through"
     assert recall(whole, unit(2000)) > 0.97
+
+
+_WITHOUT_ROOM_FOR_THREADS = """
+import resource, numpy as np
+from finesieve_server.index.graph import Graph
+from finesieve_server.index.records import Distance, HnswOptions
+graph = Graph.empty(8, Distance.L2, HnswOptions())
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 60 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (size, size))
+graph.add(np.arange(256), np.eye(256, 8, dtype=np.float32), threads=64)
+print(graph.live)
+"""
+
+
+def test_threads_that_cannot_start_are_done_without() -> None:
+    command = [sys.executable, "-c", _WITHOUT_ROOM_FOR_THREADS]
+
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (ended.returncode, ended.stdout) == (0, "256\n"), ended.stderr
