@@ -87,7 +87,7 @@ class Connection:
             ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
             ("grpc.max_send_message_length", -1),  # the server says what is too long
             ("grpc.keepalive_time_ms", 60_000),
-            ("grpc.keepalive_timeout_ms", 20_000),
+            ("grpc.http2.ping_timeout_ms", 20_000),  # grpcio 1.85 ignores keepalive_timeout_ms
             ("grpc.primary_user_agent", f"finesieve-python/{version('finesieve')}"),
         ]
         if self.tls is not None and self.tls.server_name:

@@ -219,10 +219,10 @@ def _options(max_request_bytes: int, max_connection_age_s: float | None) -> list
         ("grpc.so_reuseport", 0),
         # A client that vanished is noticed, and its calls end, within some 80 s.
         ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.ping_timeout_ms", 20_000),  # grpcio 1.85 ignores keepalive_timeout_ms
         # Clients may ask as often as every 10 s, also while they have no call.
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # early ones are no attack
     ]
     if max_connection_age_s is not None:
         options.append(("grpc.max_connection_age_ms", round(max_connection_age_s * 1e3)))

@@ -176,7 +176,7 @@ def test_names_that_no_collection_has(name: str) -> None:
 
 def test_zero_is_the_default() -> None:
     assert requests.within("top_k", 0, 10, 1, 100) == 10
-    assert requests.hnsw(passages_pb2.HnswOptions(), LIMITS) == HnswOptions(16, 200, 64)
+    assert requests.hnsw(passages_pb2.HnswOptions(), LIMITS) == HnswOptions(16, 200, 96)
     assert requests.rerank_options(rerank_pb2.RerankOptions(), "options", LIMITS) == (
         RerankOptions()
     )
