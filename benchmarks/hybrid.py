@@ -85,6 +85,7 @@ def _lexical(folder: Path, data: Dataset, depth: int) -> Run:
     for start in range(0, len(texts), INDEXED_AT_ONCE):
         chunk = texts[start : start + INDEXED_AT_ONCE]
         index.add(np.arange(start, start + len(chunk)), chunk)
+        index.tidy()
     names = list(data.passages)
     run: Run = {}
     for query, text in data.queries.items():

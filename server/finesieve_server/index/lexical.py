@@ -19,13 +19,13 @@ from finesieve_server.index.segments import Row, Segments
 from finesieve_server.index.words import terms_of, words_of
 
 CHECKED_AT_ONCE = 1_000  # passages
-FEW_MATCHES = 20_000  # of a filter: up to here, all are looked for first
+LISTED_MATCHES = 20_000  # of a filter: up to here, all are looked for first
 MAX_TESTED = 50_000  # passages with the query's words that a filter is asked about
 
 TextsOf = Callable[[Labels], Sequence[tuple[str, str]]]  # title and text of each label
 
 
-class Matches(Protocol):
+class Membership(Protocol):
     """What the store says of a filter."""
 
     def at_most(self, condition: Filter, limit: int) -> int: ...
@@ -46,7 +46,6 @@ class LexicalIndex:
         added = merge([build(labels, passages)])
         if len(added.labels):
             self._segments.insert(added)
-            self._segments.tidy()
 
     def remove(self, labels: Labels) -> None:
         """Forget passages; those that are not indexed do not matter."""
@@ -55,6 +54,9 @@ class LexicalIndex:
             start, stop = np.searchsorted(labels, (row.first_label, row.last_label + 1))
             if start < stop:
                 self._segments.mark_gone(row, labels[start:stop])
+
+    def tidy(self) -> None:
+        """Keep what lies in the store few and large; at the end of each write."""
         self._segments.tidy()
 
     def clear(self) -> None:
@@ -62,7 +64,7 @@ class LexicalIndex:
         self._segments.clear()
 
     def find(
-        self, query: str, top_k: int, matches: Matches, condition: Filter | None
+        self, query: str, top_k: int, matches: Membership, condition: Filter | None
     ) -> tuple[Labels, Scores]:
         """Return the labels of the best passages and their scores, best first.
 
@@ -72,7 +74,7 @@ class LexicalIndex:
         lengths = [self._segments.lengths(row) for row in rows]
         terms = np.unique(terms_of(words_of(query))).tolist()
         scores = scores_of(lengths, (self._segments.listed(rows, term) for term in terms))
-        if condition is not None and matches.at_most(condition, FEW_MATCHES) == FEW_MATCHES:
+        if condition is not None and matches.at_most(condition, LISTED_MATCHES) == LISTED_MATCHES:
             found = self._first_accepted(rows, scores, top_k, matches, condition)
             if found is not None:
                 return found
@@ -102,7 +104,7 @@ class LexicalIndex:
         rows: Sequence[Row],
         scores: Sequence[Scores],
         top_k: int,
-        matches: Matches,
+        matches: Membership,
         condition: Filter,
     ) -> tuple[Labels, Scores] | None:
         """Ask the filter about the best, then about more; None where that costs more than all."""

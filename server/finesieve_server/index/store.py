@@ -135,6 +135,7 @@ class Store:
                 yield writer
                 changed = bool(writer.added or writer.removed)
                 if changed:
+                    writer.lexical.tidy()
                     self._writer.execute("UPDATE collection SET update_us = ?", (writer.version,))
             if changed:
                 self._update_us = writer.version
@@ -295,6 +296,7 @@ class Writer:
         for start in range(0, len(labels), REBUILD_CHUNK):
             chunk = labels[start : start + REBUILD_CHUNK]
             self.lexical.add(chunk, reader.texts(chunk))
+            self.lexical.tidy()
             progress("words", start + len(chunk), len(labels))
 
     def reader(self) -> Reader:
