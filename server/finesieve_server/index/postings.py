@@ -19,6 +19,7 @@ Lengths = NDArray[np.uint16]  # how many words a passage has; 0: none, or it is 
 Listed = tuple[Slots, Counts]  # the passages that have one word
 
 MAX_SLOTS = 1 << 16  # of one segment
+MAX_PAGE_BITS = 16  # beyond, pages grow
 TITLE_WEIGHT = 2  # a word of the title counts as two of the text
 PAGE_POSTINGS = 2_048  # about, on a page; one word's are never apart
 
@@ -96,8 +97,14 @@ def equal(one: Segment, other: Segment) -> bool:
 
 def pages(segment: Segment) -> tuple[int, Iterator[tuple[int, bytes]]]:
     """Return how many bits of a term name its page, and the pages by their numbers."""
-    bits = max(0, int(len(segment.slots) // PAGE_POSTINGS).bit_length())
+    bits = page_bits(len(segment.slots))
     return bits, _pages(segment, bits)
+
+
+def page_bits(postings: int) -> int:
+    """Return how many bits of a term name its page; the postings are fewer than PAGE_POSTINGS
+    times two to that power, except at MAX_PAGE_BITS."""
+    return min((postings // PAGE_POSTINGS).bit_length(), MAX_PAGE_BITS)
 
 
 def page_of(term: int, bits: int) -> int:

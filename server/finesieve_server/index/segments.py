@@ -13,8 +13,10 @@ import numpy as np
 
 from finesieve_server.errors import DataLoss
 from finesieve_server.index.postings import (
+    MAX_PAGE_BITS,
     MAX_SLOTS,
     NOTHING,
+    PAGE_POSTINGS,
     Lengths,
     Listed,
     Segment,
@@ -27,6 +29,7 @@ from finesieve_server.index.postings import (
 from finesieve_server.index.records import Labels
 
 MERGED_AT_ONCE = 8  # segments, at least
+MAX_POSTINGS = 1 << 24  # of a merged segment: some twelve bytes each, and half a second in all
 
 SCHEMA = """
 CREATE TABLE lexical_segments (
@@ -46,7 +49,6 @@ CREATE TABLE lexical_pages (  -- postings.py says what lies here
     page BLOB NOT NULL
 );
 """
-_PAGE_BITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,14 @@ class Row:
     living: int
     page_bits: int
     slots: int
+
+    @property
+    def share(self) -> float:
+        """Return the part of what a segment may hold, by passages or else by postings.
+
+        Of the latter it is a bound: they are not counted.
+        """
+        return max(self.living / MAX_SLOTS, (PAGE_POSTINGS << self.page_bits) / MAX_POSTINGS)
 
 
 class Segments:
@@ -92,7 +102,7 @@ class Segments:
 
     def listed(self, rows: Sequence[Row], term: int) -> list[Listed]:
         """Return for each segment the passages that have a term. Raises DataLoss."""
-        numbers = [row.number << _PAGE_BITS | page_of(term, row.page_bits) for row in rows]
+        numbers = [row.number << MAX_PAGE_BITS | page_of(term, row.page_bits) for row in rows]
         if not numbers:
             return []
         found = dict(
@@ -113,10 +123,10 @@ class Segments:
 
     def load(self, row: Row) -> Segment:
         """Return a whole segment, without what is gone. Raises DataLoss."""
-        first = row.number << _PAGE_BITS
+        first = row.number << MAX_PAGE_BITS
         packed = self._connection.execute(
             "SELECT page FROM lexical_pages WHERE number BETWEEN ? AND ? ORDER BY number",
-            (first, first + (1 << _PAGE_BITS) - 1),
+            (first, first + (1 << MAX_PAGE_BITS) - 1),
         )
         try:
             whole = unpack(self.labels(row), self.lengths(row), [page for (page,) in packed])
@@ -146,7 +156,7 @@ class Segments:
         )
         self._connection.executemany(
             "INSERT INTO lexical_pages VALUES (?, ?)",
-            ((number << _PAGE_BITS | page, content) for page, content in packed),
+            ((number << MAX_PAGE_BITS | page, content) for page, content in packed),
         )
 
     def mark_gone(self, row: Row, labels: Labels) -> None:
@@ -170,7 +180,7 @@ class Segments:
         """Drop what is empty, and merge what is due, once: no write shall take for ever."""
         rows = self.rows()
         self._drop(row for row in rows if not row.living)
-        due = _due([row for row in rows if row.living])
+        due = due_of([row for row in rows if row.living])
         if due:
             merged = merge([self.load(row) for row in due])
             self._drop(due)
@@ -183,29 +193,38 @@ class Segments:
 
     def _drop(self, rows: Iterable[Row]) -> None:
         for row in rows:
-            first = row.number << _PAGE_BITS
+            first = row.number << MAX_PAGE_BITS
             self._connection.execute(
                 "DELETE FROM lexical_pages WHERE number BETWEEN ? AND ?",
-                (first, first + (1 << _PAGE_BITS) - 1),
+                (first, first + (1 << MAX_PAGE_BITS) - 1),
             )
             for table in ("lexical_segments", "lexical_lengths"):
                 sql = f"DELETE FROM {table} WHERE number = ?"  # noqa: S608 -- a name of ours
                 self._connection.execute(sql, (row.number,))
 
 
-def _due(rows: Sequence[Row]) -> Sequence[Row]:
-    """Return neighbours that are worth merging, if any."""
-    total = most = 0
-    for taken, row in enumerate(reversed(rows), 1):
-        total, most = total + row.living, max(most, row.living)
-        if total > MAX_SLOTS:
+def due_of(rows: Sequence[Row]) -> Sequence[Row]:
+    """Return neighbours that are worth merging, if any; together they fit into one segment."""
+    newest: list[Row] = []
+    for row in reversed(rows):
+        if _share(newest) + row.share > 1:
+            if _share(newest) > 1 / 2 and _doubles(newest):
+                return newest[::-1]
             break
-        # Each passage lands in a segment twice as large at least, so none is moved often.
-        if taken >= MERGED_AT_ONCE and most * 2 <= total:
-            return rows[-taken:]
+        newest.append(row)
+        if len(newest) >= MERGED_AT_ONCE and _doubles(newest):
+            return newest[::-1]
     for at, row in enumerate(rows):
         if row.living * 2 < row.slots:
             following = rows[at : at + 2]
-            fit = sum(each.living for each in following) <= MAX_SLOTS
-            return following if fit else [row]
+            return following if _share(following) <= 1 else [row]
     return []
+
+
+def _share(rows: Sequence[Row]) -> float:
+    return sum(row.share for row in rows)
+
+
+def _doubles(rows: Sequence[Row]) -> bool:
+    """Whether each passage lands in a segment twice as large at least: none is moved often."""
+    return 2 * max(row.living for row in rows) <= sum(row.living for row in rows)
