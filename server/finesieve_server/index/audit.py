@@ -54,6 +54,9 @@ class Problem(Exception):
 
 def audit(entry: Entry, progress: Progress) -> Iterator[Finding]:
     """Look at all of a collection; nobody else may use its folder."""
+    if entry.damage:
+        yield Finding("catalog", entry.damage)
+        return
     path = entry.folder / STORE
     try:
         connection = connect(path)

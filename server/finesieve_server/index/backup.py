@@ -61,6 +61,8 @@ def _copy(data_dir: Path, partial: Path, progress_of: ProgressOf) -> list[Copied
     copied = []
     try:
         for entry in directory.entries():
+            if entry.damage:
+                raise DataLoss(entry.damage)
             source = data_dir / COLLECTIONS / entry.uid
             entry.folder.mkdir()
             try:

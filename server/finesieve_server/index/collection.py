@@ -58,6 +58,8 @@ class Collection:
         self._opening: Opening | None = None
         self._engine: Engine | None = None
         try:
+            if entry.damage:
+                raise DataLoss(entry.damage)
             self._engine = Engine(entry.folder, entry.spec, self._writer, shared)
         except DataLoss as error:
             self._damaged(error)

@@ -120,4 +120,6 @@ def _is_damaged(connection: apsw.Connection) -> bool:
 def _out_of_room(path: Path, connection: apsw.Connection | None) -> bool:
     # SQLite has no code of its own for a full disk where it maps or makes a file.
     known = connection is not None and connection.system_errno in _NO_ROOM
+    if not path.parent.exists():
+        return False
     return known or shutil.disk_usage(path.parent).free < LEAST_ROOM_BYTES

@@ -1,12 +1,14 @@
 """Own a data directory: its lock, the catalog's rows, and one folder per row.
 
 The row is the truth. A folder is made before its row and removed after it, so that a crash
-leaves at most a folder without a row, which the next start removes.
+leaves at most a folder without a row. The next start removes one that is empty or marked as
+deleted; one that holds passages stays, because it may be the catalog that is damaged.
 """
 
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 import uuid
@@ -18,7 +20,7 @@ from typing import Any
 import apsw
 import structlog
 
-from finesieve_server.errors import FailedPrecondition
+from finesieve_server.errors import DataLoss, FailedPrecondition, FinesieveError
 from finesieve_server.index.database import connect, transaction, translated
 from finesieve_server.index.formats import upgrade
 from finesieve_server.index.progress import logged
@@ -31,7 +33,10 @@ CATALOG = "catalog.db"
 COLLECTIONS = "collections"
 LOCK = "lock"
 STORE = "store.db"
+DELETED = ".deleted"  # the suffix of an empty file beside a folder that is being deleted
+WHAT_TO_DO = "put the catalog.db of a backup in its place, or start with another data directory"
 
+_UID = re.compile("[0-9a-f]{32}")
 _SCHEMA = f"""
 CREATE TABLE collections (
     uid TEXT PRIMARY KEY,  -- its folder's name
@@ -53,6 +58,7 @@ class Entry:
     spec: CollectionSpec
     create_time: datetime
     folder: Path
+    damage: str = ""  # why the row cannot be read; the spec holds nothing but its name then
 
 
 class Directory:
@@ -61,37 +67,52 @@ class Directory:
     def __init__(self, path: Path) -> None:
         """Lock and read the directory, making it if it does not exist.
 
-        Raises FailedPrecondition where another process uses it, or a newer version wrote it.
+        Raises FailedPrecondition where another process uses it, or a newer version wrote it;
+        DataLoss where there are collections and the catalog is empty or damaged.
         """
         self._folders = path / COLLECTIONS
         self._folders.mkdir(parents=True, exist_ok=True)
         self._lock_file = _lock(path)
         self._path = path / CATALOG
         try:
-            self._database = _open_database(self._path)
+            self._database = _open_database(self._path, new=not any(self._folders.iterdir()))
         except BaseException:
             os.close(self._lock_file)
             raise
 
     def entries(self) -> list[Entry]:
-        """Return every collection, by name."""
-        read = "SELECT uid, spec, create_us FROM collections ORDER BY name"
+        """Return every collection, by name, those with a damaged row too."""
+        # As bytes: text that is not UTF-8 is the damage of one row.
+        read = (
+            "SELECT CAST(uid AS BLOB), CAST(name AS BLOB), CAST(spec AS BLOB), create_us"
+            " FROM collections ORDER BY name"
+        )
         with translated(self._path, self._database):
             rows = self._database.execute(read).fetchall()
         return [self._entry(*row) for row in rows]
 
-    def remove_orphans(self) -> None:
-        """Remove each folder that no row names."""
+    def orphans(self) -> list[Path]:
+        """Return each folder that no row names."""
         named = {entry.folder for entry in self.entries()}
-        for folder in self._folders.iterdir():
-            if folder not in named:
+        folders = [path for path in sorted(self._folders.iterdir()) if path.is_dir()]
+        return [folder for folder in folders if folder not in named]
+
+    def remove_orphans(self) -> None:
+        """Remove what a crash left of a creation or a deletion, and nothing else."""
+        for folder in self.orphans():
+            if _mark(folder).exists() or _holds_nothing(folder):
                 _log.info("orphan folder removed", folder=folder.name)
                 shutil.rmtree(folder)
+            else:
+                _log.warning("folder not in the catalog", folder=str(folder))
+        for mark in self._folders.glob(f"*{DELETED}"):
+            mark.unlink()
 
     def make_folder(self, spec: CollectionSpec) -> Entry:
         """Make the folder and the empty store of a collection that has no row yet."""
         uid = uuid.uuid4().hex
-        entry = self._entry(uid, _encode(spec), time.time_ns() // 1000)
+        create_time = datetime.fromtimestamp(time.time_ns() // 1000 / 1e6, UTC)
+        entry = Entry(uid, spec, create_time, self._folders / uid)
         entry.folder.mkdir()
         try:
             Store.create(entry.folder / STORE, uid)
@@ -113,24 +134,90 @@ class Directory:
 
     def remove_row(self, entry: Entry) -> None:
         """From here on the collection does not exist."""
-        with translated(self._path, self._database), transaction(self._database):
-            self._database.execute("DELETE FROM collections WHERE uid = ?", (entry.uid,))
+        with translated(self._path, self._database):
+            _mark(entry.folder).touch()
+            sync_folder(self._folders)
+            try:
+                with transaction(self._database):
+                    self._database.execute(
+                        "DELETE FROM collections WHERE name = ?", (entry.spec.name,)
+                    )
+            except BaseException:
+                _mark(entry.folder).unlink()
+                raise
 
     def remove_folder(self, entry: Entry) -> None:
         """Remove all files of a collection without a row."""
-        shutil.rmtree(entry.folder)
+        if entry.folder.exists():  # or the collection was damaged
+            shutil.rmtree(entry.folder)
+        _mark(entry.folder).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let another process have the directory."""
         self._database.close()
         os.close(self._lock_file)
 
-    def _entry(self, uid: Any, spec: Any, create_us: Any) -> Entry:
-        create_time = datetime.fromtimestamp(create_us / 1e6, UTC)
-        return Entry(uid, _decode(spec), create_time, self._folders / uid)
+    def _entry(self, uid: Any, name: Any, spec: Any, create_us: Any) -> Entry:
+        text = uid.decode(errors="replace")
+        try:
+            decoded = _decode(spec.decode())
+            if not _UID.fullmatch(text) or decoded.name.encode() != name:
+                raise ValueError("its names do not agree")
+            create_time = datetime.fromtimestamp(create_us / 1e6, UTC)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError) as error:
+            unknown = CollectionSpec(
+                name.decode(errors="replace"), "", "", 0, Distance.COSINE, HnswOptions(), False
+            )
+            # Whatever the row says, the folder is none outside.
+            folder = self._folders / (text if _UID.fullmatch(text) else f"damaged-{uid.hex()}")
+            damage = f"its row in {self._path} is damaged: {error}; {WHAT_TO_DO}"
+            return Entry(text, unknown, datetime.fromtimestamp(0, UTC), folder, damage)
+        return Entry(text, decoded, create_time, self._folders / text)
 
 
-def _open_database(path: Path) -> apsw.Connection:
+def require_content(path: Path) -> None:
+    """Raise DataLoss where a catalog holds nothing at all; its file must exist."""
+    # Looked at first: SQLite removes the log of an empty file when it opens it.
+    if path.stat().st_size:
+        connection = connect(path)
+        try:
+            with translated(path, connection):
+                if connection.execute("SELECT count(*) FROM sqlite_schema").get:
+                    return
+        finally:
+            connection.close()
+    raise DataLoss(f"{path} is damaged: it holds nothing; {WHAT_TO_DO}")
+
+
+def _mark(folder: Path) -> Path:
+    return folder.with_name(folder.name + DELETED)
+
+
+def _holds_nothing(folder: Path) -> bool:
+    """Return whether a creation got no further than this."""
+    store = folder / STORE
+    if not store.exists():
+        return not any(folder.iterdir())
+    try:
+        connection = connect(store)
+        try:
+            with translated(store, connection):
+                if not connection.execute("SELECT count(*) FROM sqlite_schema").get:
+                    return True
+                return not connection.execute("SELECT count(*) FROM passages").get
+        finally:
+            connection.close()
+    except (FinesieveError, apsw.Error) as error:
+        _log.warning("folder cannot be read", folder=str(folder), error=str(error))
+        return False
+
+
+def _open_database(path: Path, *, new: bool) -> apsw.Connection:
+    """Open the catalog; only where it may be `new` is it made."""
+    if not new:
+        if not path.exists():
+            raise DataLoss(f"{path} is missing, and there are collections; {WHAT_TO_DO}")
+        require_content(path)
     database = connect(path, create=True)
     try:
         with translated(path, database):

@@ -4,10 +4,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from finesieve_server.errors import CollectionNotFound, FailedPrecondition, FinesieveError
+from finesieve_server.errors import CollectionNotFound, DataLoss, FailedPrecondition, FinesieveError
 from finesieve_server.index.audit import Finding, Problem, audit, audit_pages
 from finesieve_server.index.database import connect
-from finesieve_server.index.directory import CATALOG, STORE, Directory, Entry
+from finesieve_server.index.directory import (
+    CATALOG,
+    STORE,
+    WHAT_TO_DO,
+    Directory,
+    Entry,
+    require_content,
+)
 from finesieve_server.index.progress import Progress
 from finesieve_server.index.recovery import fill, new_vectors_path
 from finesieve_server.index.snapshot import MANIFEST, remove_unnamed, save
@@ -30,6 +37,11 @@ def check(data_dir: Path, progress_of: ProgressOf) -> Iterator[tuple[str, Findin
     with _opened(data_dir) as directory:
         entries = directory.entries()
         yield "", Finding("catalog", "", f"{len(entries)} collections")
+        for folder in directory.orphans():
+            yield (
+                "",
+                Finding(f"folder {folder.name}", f"the catalog does not name it; {WHAT_TO_DO}"),
+            )
         for entry in entries:
             for finding in audit(entry, progress_of(entry.spec.name)):
                 yield entry.spec.name, finding
@@ -59,6 +71,7 @@ def require_directory(data_dir: Path) -> None:
 
 def _catalog_finding(path: Path) -> Finding:
     try:
+        require_content(path)
         connection = connect(path)
         try:
             return Finding("catalog", "", audit_pages(path, connection))
@@ -78,6 +91,8 @@ def _opened(data_dir: Path) -> Iterator[Directory]:
 
 
 def _rebuild(entry: Entry, threads: int, progress: Progress) -> int:
+    if entry.damage:
+        raise DataLoss(entry.damage)
     folder, spec = entry.folder, entry.spec
     store = Store(folder / STORE)
     try:

@@ -16,12 +16,13 @@ from finesieve_server.errors import (
     FailedPrecondition,
 )
 from finesieve_server.index.catalog import Catalog
-from finesieve_server.index.directory import STORE
+from finesieve_server.index.directory import STORE, Directory
 from finesieve_server.index.records import (
     Passage,
     State,
     View,
 )
+from finesieve_server.index.store import Store
 from tests.server.index.corpus import embeddings, ids, passages, spec
 
 
@@ -67,18 +68,107 @@ async def test_a_creation_whose_caller_gave_up_is_whole_or_absent(tmp_path: Path
     await catalog.close()
 
 
-async def test_a_folder_that_no_row_names_is_removed_at_the_next_start(tmp_path: Path) -> None:
+async def test_a_half_made_folder_that_no_row_names_is_removed_at_the_next_start(
+    tmp_path: Path,
+) -> None:
     catalog = await Catalog.open(tmp_path)
     await catalog.create(spec())
     await catalog.close()
-    orphan = tmp_path / "collections" / "0123456789abcdef"
-    orphan.mkdir()
-    (orphan / STORE).write_bytes(b"half made")
+    orphans = [tmp_path / "collections" / uid for uid in ("0" * 32, "1" * 32, "2" * 32)]
+    for orphan in orphans:
+        orphan.mkdir()
+    (orphans[1] / STORE).touch()
+    Store.create(orphans[2] / STORE, orphans[2].name)
 
     catalog = await Catalog.open(tmp_path)
 
-    assert not orphan.exists()
+    assert not any(orphan.exists() for orphan in orphans)
     assert await names(catalog) == ["docs"]
+    await catalog.close()
+
+
+async def test_a_deletion_that_a_crash_cut_off_is_finished_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    await write_two(tmp_path)
+    directory = Directory(tmp_path)
+    [entry] = [each for each in directory.entries() if each.spec.name == "damaged"]
+    directory.remove_row(entry)
+    directory.close()
+
+    catalog = await Catalog.open(tmp_path)
+
+    assert await names(catalog) == ["sound"]
+    assert len(list((tmp_path / "collections").iterdir())) == 1
+    await catalog.close()
+
+
+async def write_two(data_dir: Path) -> None:
+    catalog = await Catalog.open(data_dir)
+    for name in ("damaged", "sound"):
+        await (await catalog.create(spec(name))).upsert(passages(50), list(embeddings(50)))
+    await catalog.close()
+
+
+@pytest.mark.parametrize("damage", ["empty", "remove", "drop"])
+async def test_an_empty_catalog_beside_collections_is_refused_and_nothing_is_removed(
+    tmp_path: Path, damage: str
+) -> None:
+    await write_two(tmp_path)
+    whole = (tmp_path / "catalog.db").read_bytes()
+    match damage:
+        case "empty":
+            empty(tmp_path / "catalog.db")
+        case "remove":
+            remove(tmp_path / "catalog.db")
+        case "drop":
+            database = apsw.Connection(str(tmp_path / "catalog.db"))
+            database.execute("DROP TABLE collections")
+            database.close()
+
+    with pytest.raises(DataLoss, match=r"catalog\.db .* of a backup"):
+        await Catalog.open(tmp_path)
+
+    (tmp_path / "catalog.db").write_bytes(whole)
+    catalog = await Catalog.open(tmp_path)
+    assert [(await each.info()).passage_count for each in await catalog.page("", 9)] == [50, 50]
+    await catalog.close()
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "spec = '{'",
+        "spec = '[]'",
+        "spec = CAST(x'7bff' AS TEXT)",
+        "spec = replace(spec, 'distance', 'distant')",
+        "create_us = 'yesterday'",
+        "uid = '00000000000000000000000000000000'",
+        "uid = '../..'",
+    ],
+)
+async def test_a_damaged_row_is_data_loss_for_its_collection_and_its_passages_stay(
+    tmp_path: Path, assignment: str
+) -> None:
+    await write_two(tmp_path)
+    store = store_of(tmp_path, "damaged")
+    database = apsw.Connection(str(tmp_path / "catalog.db"))
+    database.execute(f"UPDATE collections SET {assignment} WHERE name = 'damaged'")
+    database.close()
+
+    catalog = await Catalog.open(tmp_path)
+    damaged = await catalog.get("damaged")
+
+    with pytest.raises(DataLoss):
+        await damaged.get(["p00001"], View.FULL)
+    assert (await damaged.info()).state is State.DAMAGED
+    [found] = await (await catalog.get("sound")).search(embeddings(50)[3:4], 1)
+    assert ids(found) == ["p00003"]
+    assert store.exists()
+    if "uid" in assignment:
+        await catalog.delete("damaged")
+        assert await names(catalog) == ["sound"]
+        assert store.exists()
     await catalog.close()
 
 

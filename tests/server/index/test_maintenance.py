@@ -133,6 +133,28 @@ def test_a_catalog_that_is_no_database_is_found(data_dir: Path) -> None:
     assert list(problems(data_dir)) == [("", "catalog")]
 
 
+def test_an_empty_catalog_is_found_and_left_as_it_is(data_dir: Path) -> None:
+    (data_dir / "catalog.db").write_bytes(b"")
+
+    assert list(problems(data_dir)) == [("", "catalog")]
+
+    assert (data_dir / "catalog.db").read_bytes() == b""
+
+
+def test_damaged_rows_of_the_catalog_and_folders_that_it_does_not_name_are_found(
+    data_dir: Path,
+) -> None:
+    lost = store_of(data_dir).parent.name
+    catalog = apsw.Connection(str(data_dir / "catalog.db"))
+    catalog.execute("UPDATE collections SET uid = ? WHERE name = 'docs'", ("0" * 32,))
+    catalog.execute("UPDATE collections SET spec = '{' WHERE name = 'other'")
+    catalog.close()
+
+    found = list(problems(data_dir))
+
+    assert found == [("", f"folder {lost}"), ("docs", "store"), ("other", "catalog")]
+
+
 def test_a_missing_store_is_found(data_dir: Path) -> None:
     store_of(data_dir, "other").unlink()
 
