@@ -109,7 +109,7 @@ class Engine:
                 writer.tokens.add(labels.tolist(), tokens)
                 shown.stage(labels[found], matrix)
                 moves = bool(len(gone))
-                until_shown.enter_context(self._showing.showing(writer.version, moves=moves))
+                until_shown.enter_context(self._showing.showing(moves=moves))
             shown.publish(len(matrix), gone)
         self.store.shorten_log()
         self.upkeep.wake()
@@ -197,11 +197,11 @@ class Engine:
         compared = comparable_queries(queries, self._spec, first)
 
         def look() -> tuple[list[list[Found]], bool]:
+            # Without a filter all that matters is in `unread`: what the vectors show was asked for.
+            moves = 0 if condition is None else self._showing.moves()
             vectors = self.upkeep.vectors
-            published = vectors.slot_labels()
+            published = vectors.slot_labels()  # before the reader, which thus sees all of them
             with self.store.reading(abandoned) as reader:
-                version = reader.version()
-                self._showing.wait_for(version)
                 rankings = nearest(
                     reader,
                     vectors,
@@ -213,8 +213,8 @@ class Engine:
                     condition=condition,
                 )
                 found, unread = _read(reader, rankings, view, tokens_of)
-            # What came later may be found and cannot be read; what moved meanwhile may be lost.
-            return found, unread or self._showing.shows_beyond(version)
+            moved = condition is not None and self._showing.moved_since(moves)
+            return found, unread or moved
 
         for _ in range(FREE_LOOKS):
             found, disturbed = look()
@@ -271,7 +271,7 @@ class Engine:
                 labels = choose(writer)
                 writer.remove(labels)
                 moves = bool(len(labels))
-                until_shown.enter_context(self._showing.showing(writer.version, moves=moves))
+                until_shown.enter_context(self._showing.showing(moves=moves))
             self.upkeep.vectors.publish(0, labels)
         self.store.shorten_log()
         self.upkeep.wake()

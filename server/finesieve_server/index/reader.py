@@ -177,11 +177,6 @@ class Reader:
             (wanted, *test.values),
         )
 
-    def version(self) -> int:
-        """Return what grows with every write that adds or removes passages."""
-        version: int = self._connection.execute("SELECT update_us FROM collection").get
-        return version
-
     def last_label(self) -> int:
         """Return the highest label ever given."""
         last: int | None = self._connection.execute(

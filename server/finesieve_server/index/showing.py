@@ -1,7 +1,7 @@
-"""Keep apart what searches see while writes go from the store to the vectors.
+"""Tell a search whether the store and the vectors that it read were of one state.
 
 A write that removes passages, or moves them to other labels, is in the store when it commits and in
-the vectors a moment later. What is read of both must be of one state; the store's versions tell.
+the vectors a moment later. Here such writes are counted: before the one, and after the other.
 """
 
 import threading
@@ -10,27 +10,22 @@ from contextlib import contextmanager
 
 
 class Showing:
-    """Which moving writes the vectors show. One thread writes, any number search."""
+    """Which moving writes are on their way. One thread writes, any number search."""
 
     def __init__(self) -> None:
         self._write = threading.Lock()  # held from before a commit until the vectors show it
-        self._changed = threading.Condition()
-        self._coming: int | None = None  # the move that the store may show and the vectors do not
-        self._shown = 0  # the newest move that the vectors show
+        self._begun = 0  # moves that the store may show
+        self._shown = 0  # moves that the vectors show
 
     @contextmanager
-    def showing(self, version: int, *, moves: bool) -> Iterator[None]:
-        """Commit the store's version within the block, and then show it in the vectors."""
+    def showing(self, *, moves: bool) -> Iterator[None]:
+        """Commit within the block, and then show it in the vectors."""
         with self._write:
-            if moves:
-                self._coming = version
+            self._begun += moves
             try:
                 yield
-                self._shown = max(self._shown, self._coming or 0)
             finally:
-                with self._changed:
-                    self._coming = None
-                    self._changed.notify_all()
+                self._shown = self._begun
 
     @contextmanager
     def still(self) -> Iterator[None]:
@@ -38,11 +33,13 @@ class Showing:
         with self._write:
             yield
 
-    def wait_for(self, version: int) -> None:
-        """Return once the vectors show all moves that the store's version has; that is soon."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._coming is None or self._coming > version)
+    def moves(self) -> int:
+        """Return how many moves the vectors show; waits for one that is on its way."""
+        if self._shown < self._begun:
+            with self._write:
+                pass  # Another may begin at once: `moved_since` tells.
+        return self._shown
 
-    def shows_beyond(self, version: int) -> bool:
-        """Whether the vectors show moves that the store's version has not."""
-        return self._shown > version
+    def moved_since(self, moves: int) -> bool:
+        """Whether store or vectors may show others than those moves."""
+        return self._begun != moves
