@@ -20,7 +20,7 @@ from finesieve_server.index.reader import Reader
 from finesieve_server.index.records import CollectionSpec, Labels
 from finesieve_server.index.recovery import trusted_snapshot
 from finesieve_server.index.snapshot import MANIFEST, BadSnapshot, Restored
-from finesieve_server.index.store import FORMAT, Store
+from finesieve_server.index.store import FORMAT, Store, require_uid
 
 CHUNK = 4_096  # passages looked at together
 MOST_TOLD = 3  # of the problems that SQLite finds
@@ -36,6 +36,8 @@ _ROWS = {
     "passages without an embedding of the right size": "SELECT count(*) FROM passages p"
     " JOIN contents c ON c.label = p.label"
     " WHERE p.context_only = 0 AND coalesce(length(c.embedding), 0) <> :bytes",
+    "labels that would be given again": "SELECT count(*) FROM passages WHERE label >"
+    " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'passages'), 0)",
 }
 
 
@@ -65,6 +67,8 @@ def audit(entry: Entry, progress: Progress) -> Iterator[Finding]:
         return
     try:
         yield from _findings(entry, path, connection, progress)
+    except (FinesieveError, apsw.Error) as error:
+        yield Finding("store", f"cannot be read: {error}")
     finally:
         connection.close()
 
@@ -86,11 +90,11 @@ def _findings(
     yield pages
     if pages.problem:
         return
-    with translated(path, connection):
-        found = format_of(connection, path, FORMAT)
-    if found != FORMAT:
-        yield Finding("format", "", f"{found}; the next start upgrades it, check it again then")
+    form = _finding("format", partial(_format, path, connection))
+    if form.problem or form.note:
+        yield form
         return
+    yield _finding("identity", partial(_identity, entry, path, connection))
     reader = Reader(connection)
     with translated(path, connection):
         labels = reader.labels_to_retrieve()
@@ -109,8 +113,20 @@ def _finding(part: str, look: Callable[[], str]) -> Finding:
         return Finding(part, "", look())
     except (Problem, FinesieveError) as problem:
         return Finding(part, str(problem))
-    except apsw.Error as problem:
+    except (apsw.Error, ValueError) as problem:  # of text that is no UTF-8 or no JSON, too
         return Finding(part, f"cannot be read: {problem}")
+
+
+def _format(path: Path, connection: apsw.Connection) -> str:
+    with translated(path, connection):
+        found = format_of(connection, path, FORMAT)
+    return f"{found}; the next start upgrades it, check it again then" if found != FORMAT else ""
+
+
+def _identity(entry: Entry, path: Path, connection: apsw.Connection) -> str:
+    with translated(path, connection):
+        require_uid(path, entry.uid, connection.execute("SELECT uid FROM collection").get)
+    return ""
 
 
 def _rows(connection: apsw.Connection, spec: CollectionSpec) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from finesieve_server.errors import AnswerTooLarge
+from finesieve_server.errors import AnswerTooLarge, DataLoss
 from finesieve_server.index.database import translated
 from finesieve_server.index.directory import STORE
 from finesieve_server.index.distances import comparable_passages, comparable_queries
@@ -36,7 +36,7 @@ from finesieve_server.index.records import (
 from finesieve_server.index.recovery import recover
 from finesieve_server.index.retrieval import Ranking, nearest
 from finesieve_server.index.showing import Showing
-from finesieve_server.index.store import Store, Writer
+from finesieve_server.index.store import Store, Writer, require_uid
 from finesieve_server.index.upkeep import Shared, Upkeep
 
 Abandoned = Callable[[], bool]  # whether the caller of a read has given up
@@ -54,7 +54,7 @@ class Engine:
         writer: Executor,
         shared: Shared,
     ) -> None:
-        """Open the store in the folder. Raises DataLoss where it is damaged."""
+        """Open the store in the folder. Raises DataLoss where it is damaged, or another's."""
         self._folder = folder
         self._spec = spec
         self._writer = writer
@@ -62,6 +62,11 @@ class Engine:
         self._upkeep: Upkeep | None = None
         self._showing = Showing()
         self.store = Store(folder / STORE)
+        try:
+            require_uid(self.store.path, folder.name, self.store.uid)
+        except DataLoss:
+            self.store.close()
+            raise
 
     def recover(self, progress: Progress) -> None:
         """Bring the vectors to what the store holds: before any write or search, and once.

@@ -88,7 +88,9 @@ class LexicalIndex:
     def require_equal(self, labels: Labels, texts_of: TextsOf) -> None:
         """Raise DataLoss unless these passages are indexed, by all their words, and no others."""
         indexed = [np.empty(0, np.int64)]
-        for row in self._segments.rows():
+        rows = self._segments.rows()
+        self._segments.require_sound(rows)
+        for row in rows:
             segment = self._segments.load(row)
             indexed.append(segment.labels)
             if len(np.setdiff1d(segment.labels, labels)):

@@ -18,7 +18,7 @@ from finesieve_server.index.directory import (
 from finesieve_server.index.progress import Progress
 from finesieve_server.index.recovery import fill, new_vectors_path
 from finesieve_server.index.snapshot import MANIFEST, remove_unnamed, save
-from finesieve_server.index.store import Store
+from finesieve_server.index.store import Store, require_uid
 from finesieve_server.index.vectors import Vectors
 
 ProgressOf = Callable[[str], Progress]  # of the collection of this name
@@ -96,6 +96,7 @@ def _rebuild(entry: Entry, threads: int, progress: Progress) -> int:
     folder, spec = entry.folder, entry.spec
     store = Store(folder / STORE)
     try:
+        require_uid(store.path, entry.uid, store.uid)
         store.upgrade(progress)
         with store.writing() as writer:
             writer.rebuild_lexical(progress)

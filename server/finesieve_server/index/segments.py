@@ -121,6 +121,21 @@ class Segments:
                 raise DataLoss("the lexical index is damaged: a posting has no passage")
         return lists
 
+    def require_sound(self, rows: Sequence[Row]) -> None:
+        """Raise DataLoss where what the rows say of their segments is not so."""
+        previous = 0
+        for row in rows:
+            labels, living = self.labels(row), np.count_nonzero(self.lengths(row))
+            if not len(labels) or (row.first_label, row.last_label) != (labels[0], labels[-1]):
+                raise DataLoss("the lexical index is damaged: a segment has other labels")
+            if row.living != living:
+                raise DataLoss(
+                    f"the lexical index is damaged: {living} passages live, not {row.living}"
+                )
+            if labels[0] <= previous or np.any(np.diff(labels) <= 0):
+                raise DataLoss("the lexical index is damaged: labels do not ascend")
+            previous = row.last_label
+
     def load(self, row: Row) -> Segment:
         """Return a whole segment, without what is gone. Raises DataLoss."""
         first = row.number << MAX_PAGE_BITS

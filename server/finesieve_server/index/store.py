@@ -304,6 +304,12 @@ class Writer:
         return Reader(self._connection)
 
 
+def require_uid(path: Path, expected: str, found: object) -> None:
+    """Raise DataLoss where a store lies in another collection's folder."""
+    if found != expected:
+        raise DataLoss(f"{path} is another collection's: its uid is {found!r}, not {expected!r}")
+
+
 def _upgrade_1_to_2(connection: apsw.Connection, progress: Progress) -> None:
     connection.execute(TOKENS_SCHEMA)  # the first stores of format 1 had no tokens
     connection.execute(RELATIVES_SCHEMA)

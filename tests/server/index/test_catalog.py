@@ -1,6 +1,7 @@
 """Which collections there are, whatever crashed, and that one's damage is not another's."""
 
 import asyncio
+import shutil
 import subprocess
 import sys
 import threading
@@ -310,6 +311,18 @@ async def test_a_damaged_store_is_data_loss_for_its_collection_and_the_others_se
     assert ids(found) == ["p00003"]
     await catalog.delete("damaged")
     assert await names(catalog) == ["sound"]
+    await catalog.close()
+
+
+async def test_a_store_of_another_collection_is_not_served(tmp_path: Path) -> None:
+    await write_two(tmp_path)
+    shutil.copy(store_of(tmp_path, "sound"), store_of(tmp_path, "damaged"))
+
+    catalog = await Catalog.open(tmp_path)
+
+    with pytest.raises(DataLoss, match="is another collection's"):
+        await (await catalog.get("damaged")).get(["p00001"], View.FULL)
+    assert len(await (await catalog.get("sound")).get(["p00001"], View.FULL)) == 1
     await catalog.close()
 
 

@@ -22,7 +22,7 @@ from tests.server.index.disk import Disk
 from tests.server.index.format_1 import write_directory
 
 COUNT = 2200
-PARTS = ["pages", "rows", "metadata", "words", "snapshot", "embeddings"]
+PARTS = ["pages", "identity", "rows", "metadata", "words", "snapshot", "embeddings"]
 
 
 def told(name: str) -> Progress:
@@ -78,7 +78,7 @@ def store_of(data_dir: Path, name: str = "docs") -> Path:
 def test_a_sound_directory_is_found_sound_in_every_part(data_dir: Path) -> None:
     findings = list(check(data_dir, told))
 
-    assert [finding.problem for _, finding in findings] == [""] * 13
+    assert [finding.problem for _, finding in findings] == [""] * 15
     assert [finding.part for name, finding in findings if name == "docs"] == PARTS
     assert [finding.part for name, finding in findings if name == "other"] == PARTS
     notes = {(name, finding.part): finding.note for name, finding in findings}
@@ -99,6 +99,14 @@ def test_a_sound_directory_is_found_sound_in_every_part(data_dir: Path) -> None:
         ("metadata", "UPDATE contents SET metadata = '{\"number\": 8}' WHERE label = 7"),
         ("metadata", "DELETE FROM passage_fields WHERE label = 7"),
         ("words", "UPDATE contents SET text = 'otherwise' WHERE label = 7"),
+        ("words", "UPDATE lexical_segments SET living = 0"),
+        ("words", "UPDATE lexical_segments SET first_label = first_label + 1"),
+        ("words", "UPDATE lexical_segments SET last_label = last_label - 1"),
+        ("rows", "UPDATE sqlite_sequence SET seq = 3"),
+        ("rows", "DELETE FROM sqlite_sequence"),
+        ("metadata", "UPDATE contents SET metadata = '{' WHERE label = 7"),
+        ("store", "DROP TABLE passages"),
+        ("format", "PRAGMA user_version = 0"),
         ("snapshot", "UPDATE collection SET generation = generation + 5"),
         ("embeddings", "UPDATE contents SET embedding = zeroblob(128) WHERE label = 7"),
         (
@@ -153,6 +161,30 @@ def test_damaged_rows_of_the_catalog_and_folders_that_it_does_not_name_are_found
     found = list(problems(data_dir))
 
     assert found == [("", f"folder {lost}"), ("docs", "store"), ("other", "catalog")]
+
+
+def test_stores_of_each_other_s_collection_are_found_and_not_rebuilt(data_dir: Path) -> None:
+    docs, other = store_of(data_dir), store_of(data_dir, "other")
+    docs.rename(data_dir / "aside")
+    other.rename(docs)
+    (data_dir / "aside").rename(other)
+
+    found = problems(data_dir)
+
+    assert {("docs", "identity"), ("other", "identity")} <= set(found)
+    with pytest.raises(DataLoss, match="is another collection's"):
+        list(rebuild(data_dir, "docs", 1, told))
+
+
+@pytest.mark.parametrize("column", ["living = 0", "first_label = first_label + 1"])
+def test_damaged_segments_of_words_are_made_again(data_dir: Path, column: str) -> None:
+    store = apsw.Connection(str(store_of(data_dir)))
+    store.execute(f"UPDATE lexical_segments SET {column}")
+    store.close()
+
+    list(rebuild(data_dir, "docs", 1, told))
+
+    assert problems(data_dir) == {}
 
 
 def test_a_missing_store_is_found(data_dir: Path) -> None:
