@@ -55,6 +55,7 @@ class Graph:
         capacity = max(FIRST_CAPACITY, nodes + nodes // 4)
         handle = library.graph_load(distance is Distance.L2, dimension, capacity, os.fsencode(path))
         graph = cls(attempted(handle), dimension, deleted)
+        library.graph_use_huge_pages(handle)
         assert graph.nodes == nodes, f"{path} holds {graph.nodes} nodes, not {nodes}"
         return graph
 
@@ -135,3 +136,4 @@ class Graph:
                 attempted(
                     library.graph_reserve(self._handle, max(needed, capacity + capacity // 2))
                 )
+            library.graph_use_huge_pages(self._handle)

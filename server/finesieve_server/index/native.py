@@ -31,6 +31,7 @@ def _library() -> ctypes.CDLL:
         "graph_file_bytes": (c_size_t, [graph]),
         "graph_save": (c_bool, [graph, c_char_p]),
         "graph_reserve": (c_bool, [graph, c_size_t]),
+        "graph_use_huge_pages": (None, [graph]),
         "graph_mark_deleted": (c_bool, [graph, array, c_size_t]),
         "graph_add": (c_bool, [graph, array, array, c_size_t, c_size_t]),
         "graph_nearest": (c_bool, [graph, array, c_size_t, c_size_t, array]),
