@@ -17,7 +17,14 @@ import numpy as np
 import structlog
 
 from finesieve_server.errors import DataLoss, InvalidArgument, Unavailable
-from finesieve_server.index.database import CHECKPOINT_BYTES, connect, transaction, translated
+from finesieve_server.index.database import (
+    BUSY_TIMEOUT_MS,
+    CHECKPOINT_BYTES,
+    LOG_LIMIT_BYTES,
+    connect,
+    transaction,
+    translated,
+)
 from finesieve_server.index.filter_sql import fields_of
 from finesieve_server.index.formats import format_of, upgrade
 from finesieve_server.index.lexical import LexicalIndex
@@ -35,6 +42,7 @@ END_US = 1 << 56  # the year 4253: no store was written later
 # one row filled. In these it takes 2.8 KB, and a tenth less processor time.
 PAGE_BYTES = 16 << 10
 IDLE_READERS = 4
+LOG_WAIT_MS = 1_000  # of a writer for the readers of a log at its limit
 PROGRESS_STEPS = 100_000  # of SQLite's machine, some milliseconds, between two looks
 REBUILD_CHUNK = 1_000  # passages whose words are indexed at once
 DELETE_CHUNK = 10_000  # labels; bounds the memory of a delete by filter
@@ -86,6 +94,7 @@ class Store:
         self._writer = connect(path, cache_bytes=16 << 20)
         self._writer.set_wal_hook(self._log_grew)  # in place of a copy within the commit
         self._log_pages = 0
+        self._log_limit = LOG_LIMIT_BYTES
         self._idle: list[apsw.Connection] = []
         self._reading = 0
         self._closed = False
@@ -169,14 +178,32 @@ class Store:
         self.generation = generation
 
     def shorten_log(self) -> None:
-        """Copy a long log into the database: after a commit, so that no search waits for it."""
-        if self._log_pages * self._page_bytes < CHECKPOINT_BYTES:
+        """Copy a long log into the database: after a commit, so that no search waits for it.
+
+        While reads overlap, the log grows all the same. At its limit this waits for those that
+        began before, so that the log starts over; where they take long, it has another limit's
+        length first.
+        """
+        log_bytes = self._log_pages * self._page_bytes
+        if log_bytes < CHECKPOINT_BYTES:
             return
         try:
             self._writer.wal_checkpoint()
+            if log_bytes >= self._log_limit:
+                self._log_limit = log_bytes + LOG_LIMIT_BYTES
+                self._restart_log()
+                self._log_limit = LOG_LIMIT_BYTES
         except apsw.Error as error:
             # What was committed is safe in the log; the next commit tries again.
             _log.warning("log not shortened", path=str(self.path), error=str(error))
+
+    def _restart_log(self) -> None:
+        self._writer.set_busy_timeout(LOG_WAIT_MS)
+        try:
+            # Reads that begin meanwhile find all in the database, and need not be waited for.
+            self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+        finally:
+            self._writer.set_busy_timeout(BUSY_TIMEOUT_MS)
 
     def last_label(self) -> int:
         """Return the highest label ever given; only while nobody writes."""
