@@ -75,11 +75,11 @@ class Matches:
         listed = self._remembered(reader, labels)
         if listed is not None:
             return np.isin(slots, listed, assume_unique=True)
-        if len(self._verdicts) < labels.count:
-            verdicts = np.zeros(labels.count + labels.count // 8, np.uint8)
-            verdicts[: len(self._verdicts)] = self._verdicts
-            self._verdicts = verdicts
-        verdicts = self._verdicts
+        verdicts = self._verdicts  # others may put a longer array in its place meanwhile
+        if len(verdicts) < labels.count:
+            longer = np.zeros(labels.count + labels.count // 8, np.uint8)
+            longer[: len(verdicts)] = verdicts
+            self._verdicts = verdicts = longer
         new = slots[verdicts[slots] == 0]
         if len(new):
             taken = self._asked(reader, labels, new)

@@ -194,7 +194,8 @@ class Vectors:
 
     def slot_labels(self) -> SlotLabels:
         """Return which labels the slots hold that are published now."""
-        return SlotLabels(self._labels, self.count)
+        with self._guard:  # the labels may move to a longer array
+            return SlotLabels(self._labels, self.count)
 
     def labels_of(self, slots: Slots) -> Labels:
         """Return the labels that the store knows the slots by."""
