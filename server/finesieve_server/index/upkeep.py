@@ -65,7 +65,7 @@ class Upkeep:
         self._changed = threading.Condition()
         self._advanced = 0  # slots that the graph took since the start, for writers that wait
         self._awaiting_writer = False
-        self._generation = store.generation  # of the newest snapshot that was tried
+        self._generation = store.generation  # of the newest whole snapshot
         self._saved_graphed = vectors.graphed  # slots in the graph at the newest snapshot
         self._compact_from = 0  # slots; raised where a compaction found no room
         self.rebuilding = vectors.unfinished and vectors.behind > GRAPH_FROM
@@ -237,11 +237,13 @@ class Upkeep:
         vectors = self.vectors
         changes = vectors.take_changes()
         self._saved_graphed = vectors.graphed
-        # A number whose note failed is not used again: its files may be the newest that are whole.
-        self._generation = generation = max(self._generation, self._store.generation) + 1
         try:
-            save(self._folder, self._store.uid, self._spec, vectors, generation)
-            record_generation(generation)
+            if self._generation != self._store.generation:
+                # A start trusts a snapshot that is one ahead of the store's note, not two.
+                record_generation(self._generation)
+            save(self._folder, self._store.uid, self._spec, vectors, self._generation + 1)
+            self._generation += 1
+            record_generation(self._generation)
         except (OSError, FinesieveError) as error:
             # The index of the last snapshot stays whole, and the store has everything.
             _log.warning("snapshot not saved", collection=self._spec.name, error=str(error))

@@ -2,7 +2,9 @@
 
 import asyncio
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apsw
@@ -11,10 +13,15 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
+from finesieve_server.errors import StorageFull
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.collection import Collection
+from finesieve_server.index.progress import logged
 from finesieve_server.index.records import State
-from finesieve_server.index.snapshot import MANIFEST
+from finesieve_server.index.recovery import recover
+from finesieve_server.index.snapshot import MANIFEST, read_manifest
+from finesieve_server.index.store import Store
+from finesieve_server.index.upkeep import Shared, Upkeep
 from tests.server.index.corpus import embeddings, ids, nearest_ids, passages, spec
 
 COUNT = 2200  # few, and enough for a graph
@@ -255,6 +262,39 @@ async def test_a_crash_between_rename_and_note_keeps_the_new_snapshot(
     catalog = await Catalog.open(copied)
     await catalog.started()
     assert events_of(log) == []
+    await catalog.close()
+
+
+class Forgetful(Store):
+    """A store that has no room for the note of a snapshot."""
+
+    def record_generation(self, generation: int) -> None:
+        raise StorageFull("no room")
+
+
+async def test_snapshots_whose_notes_fail_leave_one_that_the_next_start_takes(
+    copied: Path, log: list[EventDict]
+) -> None:
+    folder = folder_of(copied)
+    store = Forgetful(folder / "store.db")
+    vectors = recover(folder, store, spec(), logged("test"))
+    with ThreadPoolExecutor(1) as thread:
+        shared = Shared(thread, threading.Semaphore(1), 1, 20_000)
+        upkeep = Upkeep(folder, store, spec(), vectors, thread, shared)
+        for _ in range(3):
+            vectors.changes = vectors.count
+            upkeep.save_if_worth_it()
+    vectors.close()
+    store.close()
+    assert events_of(log) == ["snapshot not saved"] * 3
+    assert read_manifest(folder).generation == store.generation + 1
+    log.clear()
+
+    catalog = await Catalog.open(copied)
+    await catalog.started()
+
+    assert events_of(log) == []
+    await require_right_answers(await catalog.get("docs"))
     await catalog.close()
 
 
