@@ -5,6 +5,7 @@ Every connection of the index is made here. What the tables mean is left to stor
 
 import errno
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from json import JSONDecodeError
@@ -16,6 +17,8 @@ from finesieve_server.errors import DataLoss, FinesieveError, StorageFull, Unava
 
 BUSY_TIMEOUT_MS = 10_000
 CHECKPOINT_BYTES = 16 << 20  # of log between two copies into the database
+CHECK_S = 2.0  # of a file, after an error that its damage may have caused
+CHECK_STEPS = 1_000  # of SQLite, pages at most, between two looks at the clock
 LEAST_ROOM_BYTES = 64 << 10  # a database cannot be opened in less
 LOG_LIMIT_BYTES = 64 << 20  # a longer log, left by a large batch, is cut back
 
@@ -111,10 +114,23 @@ def _meaning(
 
 
 def _is_damaged(connection: apsw.Connection) -> bool:
+    """Whether a look of CHECK_S at most shows damage: a mistake of ours may come with every call.
+
+    Where SQLite cannot look, because it is busy, interrupted or closed, that says nothing.
+    """
+    stop_s = time.monotonic() + CHECK_S
     try:
-        return bool(connection.execute("PRAGMA quick_check(1)").get != "ok")
-    except apsw.Error:
+        connection.set_progress_handler(
+            lambda: time.monotonic() > stop_s, CHECK_STEPS, id=_is_damaged
+        )
+        try:
+            return bool(connection.execute("PRAGMA quick_check(1)").get != "ok")
+        finally:
+            connection.set_progress_handler(None, id=_is_damaged)
+    except (apsw.CorruptError, apsw.NotADBError):
         return True
+    except apsw.Error:
+        return False
 
 
 def _out_of_room(path: Path, connection: apsw.Connection | None) -> bool:
