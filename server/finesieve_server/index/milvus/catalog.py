@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -126,19 +127,37 @@ def _properties(call: Caller, name: str) -> dict[str, Any]:
 
 def _make(call: Caller, spec: CollectionSpec) -> None:
     milvus_name = schema.milvus_name(spec.name)
+    exists = AlreadyExists(f"a collection {spec.name!r} exists already")
     if call("has_collection", milvus_name):
-        raise AlreadyExists(f"a collection {spec.name!r} exists already")
+        raise exists
     # milvus-lite has no index over arrays, and walks them.
     walks_arrays = "lite" in call("get_server_version")
+    creation = uuid.uuid4().hex
     try:
         call(
             "create_collection",
             milvus_name,
             schema=schema.schema_of(spec),
             index_params=schema.indexes_of(spec, of_terms=not walks_arrays),
-            properties=schema.properties_of(spec, datetime.now(UTC)),
+            properties=schema.properties_of(spec, datetime.now(UTC), creation),
             consistency_level=call.address.consistency,
         )
     except BaseException:
-        call("drop_collection", milvus_name)  # what was made of it; there may be nothing
+        found = _creation(call, milvus_name)
+        if found == creation:
+            call("drop_collection", milvus_name)  # what was made of it
+        elif found is not None:
+            raise exists from None
         raise
+    # Milvus answers well, too, where there is one with equal parameters.
+    if _creation(call, milvus_name) != creation:
+        raise exists
+
+
+def _creation(call: Caller, milvus_name: str) -> str | None:
+    """Return which call made a Milvus collection, "" where it was none of ours; None: no such."""
+    try:
+        properties = dict(call("describe_collection", milvus_name)["properties"])
+    except CollectionNotFound:
+        return None
+    return str(properties.get(schema.CREATION, ""))

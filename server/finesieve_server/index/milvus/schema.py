@@ -33,6 +33,7 @@ METRICS = {Distance.COSINE: "COSINE", Distance.DOT: "IP", Distance.L2: "L2"}
 
 _PREFIX = "finesieve_"
 _SPEC = "finesieve.collection"  # the property that makes a Milvus collection one of ours
+CREATION = "finesieve.creation"  # the property that tells one creation of a name from another
 
 # Between these, a square neither vanishes nor overflows in float32.
 _LENGTHS = 1e-15, 1e15
@@ -66,14 +67,14 @@ def our_name(milvus_name: str) -> str | None:
     return milvus_name.removeprefix(_PREFIX).replace("H", "-")
 
 
-def properties_of(spec: CollectionSpec, create_time: datetime) -> dict[str, str]:
-    """Return the properties that a Milvus collection keeps a spec in."""
+def properties_of(spec: CollectionSpec, create_time: datetime, creation: str) -> dict[str, str]:
+    """Return the properties that a Milvus collection keeps a spec in, and which call made it."""
     described = asdict(spec) | {
         "distance": spec.distance.value,
         "format": FORMAT,
         "create_time": create_time.isoformat(),
     }
-    return {_SPEC: json.dumps(described)}
+    return {_SPEC: json.dumps(described), CREATION: creation}
 
 
 def read_properties(properties: Mapping[str, str]) -> tuple[CollectionSpec, datetime] | None:
