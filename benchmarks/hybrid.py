@@ -106,6 +106,9 @@ class _NoFilter:
     def labels_matching(self, condition: object) -> np.ndarray:
         raise NotImplementedError
 
+    def require_wanted(self) -> None:
+        """Somebody waits for every run."""
+
 
 _NO_FILTER = _NoFilter()
 

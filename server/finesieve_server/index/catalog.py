@@ -12,7 +12,7 @@ from finesieve_server.index.records import CollectionSpec
 from finesieve_server.index.upkeep import SNAPSHOT_CHANGES, Shared
 
 OPENERS = 8  # collections whose indexes are brought back at a time
-READERS = 4  # searches and reads at a time, over all collections
+READERS = 4  # searches and reads at a time, over all collections, at least
 
 
 class Catalog:
@@ -45,7 +45,7 @@ class Catalog:
         Raises FailedPrecondition where another process uses it, or a newer version wrote it.
         """
         directory = await asyncio.to_thread(Directory, data_dir)
-        readers = ThreadPoolExecutor(max(READERS, threads), "reader")
+        readers = ThreadPoolExecutor(max(READERS, 2 * threads), "reader")
         shared = Shared(readers, threading.Semaphore(1), threads, snapshot_changes)
         collections: dict[Entry, Collection] = {}
         try:

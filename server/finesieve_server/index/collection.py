@@ -36,8 +36,10 @@ from finesieve_server.index.records import (
 )
 from finesieve_server.index.upkeep import Shared
 
-QUERIES_AT_A_TIME = 32  # by one thread; a change of the graph waits for them
-LEXICAL_AT_A_TIME = 8
+# Queries that one thread answers before other calls have their turn; a change of the graph waits.
+QUERIES_AT_A_TIME = 32
+EXACT_AT_A_TIME = 8
+LEXICAL_AT_A_TIME = 2
 
 Stage = Callable[[Opening], Awaitable[None]]  # of opening, for which a call waits
 Result = TypeVar("Result")
@@ -53,6 +55,7 @@ class Collection:
         self.spec = entry.spec
         self._create_time = entry.create_time
         self._readers = shared.readers
+        self._side_by_side = max(2, shared.threads)  # threads of one call
         self._writer = ThreadPoolExecutor(1, f"writer-{entry.spec.name}")
         self._refusal: FinesieveError | None = None
         self._opening: Opening | None = None
@@ -171,10 +174,12 @@ class Collection:
         `tokens_of`, passages bring the tokens that are kept with them under that key.
         """
 
+        step = EXACT_AT_A_TIME if exact else QUERIES_AT_A_TIME
+
         async def search_from(first: int) -> list[list[Found]]:
             return await self._read(
                 lambda engine, abandoned: engine.search(
-                    queries[first : first + QUERIES_AT_A_TIME],
+                    queries[first : first + step],
                     top_k,
                     first=first,
                     ef_search=ef_search,
@@ -187,9 +192,7 @@ class Collection:
             )
 
         # Apart, on several threads: while one searches, another reads what it found.
-        starts = range(0, len(queries), QUERIES_AT_A_TIME)
-        parts = await asyncio.gather(*map(search_from, starts))
-        return [found for part in parts for found in part]
+        return await self._in_parts(search_from, range(0, len(queries), step))
 
     async def search_lexical(
         self,
@@ -217,9 +220,7 @@ class Collection:
                 )
             )
 
-        starts = range(0, len(queries), LEXICAL_AT_A_TIME)
-        parts = await asyncio.gather(*map(search_from, starts))
-        return [found for part in parts for found in part]
+        return await self._in_parts(search_from, range(0, len(queries), LEXICAL_AT_A_TIME))
 
     async def lacking_tokens(self, keys: Sequence[str], after: int | None) -> Untokenized:
         """Return the next passages, of a walk over all, that lack tokens under any of the keys.
@@ -275,6 +276,23 @@ class Collection:
     async def _read_store(self, work: Callable[[Engine, Abandoned], Result]) -> Result:
         """Do what needs no vectors, and so need not wait for them after a start."""
         return await self._abandonable(Opening.upgraded, work)
+
+    async def _in_parts(
+        self, read_from: Callable[[int], Awaitable[Sequence[Result]]], starts: Sequence[int]
+    ) -> list[Result]:
+        """Return what is read from each start; few parts at a time leave threads to other calls."""
+        free = asyncio.Semaphore(self._side_by_side)
+
+        async def read(first: int) -> Sequence[Result]:
+            async with free:
+                return await read_from(first)
+
+        parts = [asyncio.create_task(read(first)) for first in starts]
+        try:
+            return [each for part in await asyncio.gather(*parts) for each in part]
+        finally:
+            for part in parts:
+                part.cancel()  # those that another's failure has made useless
 
     async def _abandonable(
         self, stage: Stage, work: Callable[[Engine, Abandoned], Result]

@@ -21,6 +21,7 @@ CHECK_S = 2.0  # of a file, after an error that its damage may have caused
 CHECK_STEPS = 1_000  # of SQLite, pages at most, between two looks at the clock
 LEAST_ROOM_BYTES = 64 << 10  # a database cannot be opened in less
 LOG_LIMIT_BYTES = 64 << 20  # a longer log, left by a large batch, is cut back
+ABANDONED = "nobody waits for this any more"  # and so nobody reads it
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # disk, quota, ulimit -f
 
@@ -103,7 +104,7 @@ def _meaning(
         case apsw.IOError():
             return Unavailable(f"the disk failed under {path.name}: {error}")
         case apsw.InterruptError():
-            return Unavailable("nobody waits for this any more")
+            return Unavailable(ABANDONED)
         case apsw.BusyError():
             return Unavailable(f"{path.name} is held by another process: {error}")
         case OSError() if error.errno in _NO_ROOM:

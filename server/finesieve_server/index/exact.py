@@ -6,6 +6,8 @@ matrices; and OpenBLAS, whose threads wait for each other, took 17 ms on busy co
 0.1 (one query, 2,000 vectors of 384; benchmarks/retrieval).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,12 +20,21 @@ BLOCK_ROWS = 2_048  # stay in the cache for the next query
 
 
 def nearest_of(
-    distance: Distance, queries: Matrix, vectors: Matrix, slots: Slots, count: int
+    distance: Distance,
+    queries: Matrix,
+    vectors: Matrix,
+    slots: Slots,
+    count: int,
+    require_wanted: Callable[[], None],
 ) -> list[Ranking]:
-    """Return per query the `count` nearest of the slots, which ascend; vectors[slot] is one's."""
+    """Return per query the `count` nearest of the slots, which ascend; vectors[slot] is one's.
+
+    It takes long; what `require_wanted` raises between two blocks ends it.
+    """
     nothing = (np.empty(0, np.int64), np.empty(0, np.float32))
     best: list[Ranking] = [nothing for _ in queries]
     for first in range(0, len(slots), BLOCK_ROWS):
+        require_wanted()
         block = slots[first : first + BLOCK_ROWS]
         start, stop = int(block[0]), int(block[-1]) + 1
         # Neighbours are compared where they lie, others are gathered first.

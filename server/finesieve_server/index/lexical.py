@@ -5,6 +5,7 @@ both are equal at every moment.
 """
 
 from collections.abc import Callable, Sequence
+from heapq import nsmallest
 from typing import Protocol
 
 import apsw
@@ -13,13 +14,16 @@ import numpy as np
 from finesieve_server.errors import DataLoss
 from finesieve_server.index.bm25 import best_of, scores_of
 from finesieve_server.index.filters import Filter
-from finesieve_server.index.postings import Segment, build, equal, merge
+from finesieve_server.index.postings import Listed, Segment, build, equal, merge
 from finesieve_server.index.records import Labels, Scores
 from finesieve_server.index.segments import Row, Segments
 from finesieve_server.index.words import terms_of, words_of
 
 CHECKED_AT_ONCE = 1_000  # passages
 LISTED_MATCHES = 20_000  # of a filter: up to here, all are looked for first
+# Of a query, which may have thousands: the first so many, and of these the rarest so many.
+MAX_WORDS_READ = 256
+MAX_WORDS_COUNTED = 128
 MAX_TESTED = 50_000  # passages with the query's words that a filter is asked about
 
 TextsOf = Callable[[Labels], Sequence[tuple[str, str]]]  # title and text of each label
@@ -33,6 +37,8 @@ class Membership(Protocol):
     def accepted(self, condition: Filter, labels: Labels) -> Labels: ...
 
     def labels_matching(self, condition: Filter) -> Labels: ...
+
+    def require_wanted(self) -> None: ...
 
 
 class LexicalIndex:
@@ -68,12 +74,21 @@ class LexicalIndex:
     ) -> tuple[Labels, Scores]:
         """Return the labels of the best passages and their scores, best first.
 
-        They share a word with the query, and match the condition. Raises DataLoss.
+        They share a word with the query, and match the condition. Raises DataLoss, and what
+        `matches.require_wanted` does.
         """
         rows = self._segments.rows()
         lengths = [self._segments.lengths(row) for row in rows]
-        terms = np.unique(terms_of(words_of(query))).tolist()
-        scores = scores_of(lengths, (self._segments.listed(rows, term) for term in terms))
+
+        def listed(term: int) -> list[Listed]:
+            matches.require_wanted()
+            return self._segments.listed(rows, term)
+
+        words = list(dict.fromkeys(words_of(query)))[:MAX_WORDS_READ]
+        terms = np.unique(terms_of(words)).tolist()
+        if len(terms) > MAX_WORDS_COUNTED:
+            terms = nsmallest(MAX_WORDS_COUNTED, terms, lambda term: _passages_in(listed(term)))
+        scores = scores_of(lengths, map(listed, terms))
         if condition is not None and matches.at_most(condition, LISTED_MATCHES) == LISTED_MATCHES:
             found = self._first_accepted(rows, scores, top_k, matches, condition)
             if found is not None:
@@ -129,6 +144,10 @@ class LexicalIndex:
                 labels[here] = self._segments.labels(row)[places[here] - first]
             first += row.slots
         return labels
+
+
+def _passages_in(lists: Sequence[Listed]) -> int:
+    return sum(len(slots) for slots, _ in lists)
 
 
 def _built(labels: Labels, texts_of: TextsOf) -> Segment:

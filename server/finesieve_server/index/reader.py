@@ -3,12 +3,14 @@
 # ruff: noqa: S608 -- the text of every statement is ours; what callers give is bound.
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import apsw
 import numpy as np
 
+from finesieve_server.errors import Unavailable
+from finesieve_server.index.database import ABANDONED
 from finesieve_server.index.filter_sql import (
     Condition,
     SqlValue,
@@ -43,11 +45,19 @@ _CONTENTS = {
 class Reader:
     """Reads of one snapshot."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(
+        self, connection: apsw.Connection, abandoned: Callable[[], bool] = lambda: False
+    ) -> None:
         self._connection = connection
+        self._abandoned = abandoned
         self.tokens = KeptTokens(connection)
         self.relatives = Relatives(connection)
         self.lexical = LexicalIndex(connection)
+
+    def require_wanted(self) -> None:
+        """Raise Unavailable once nobody waits for this read: for steps that SQLite does not see."""
+        if self._abandoned():
+            raise Unavailable(ABANDONED)
 
     def by_ids(self, ids: Sequence[str], view: View) -> list[Passage]:
         """Return passages in the order of the ids; those that do not exist are left out."""

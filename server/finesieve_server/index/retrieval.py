@@ -40,7 +40,9 @@ def nearest(
     """
     if condition is None:
         found = (
-            vectors.exact(queries, top_k) if exact else vectors.nearest(queries, top_k, considered)
+            vectors.exact(queries, top_k, reader.require_wanted)
+            if exact
+            else vectors.nearest(queries, top_k, considered, reader.require_wanted)
         )
         return [(vectors.labels_of(slots), scores) for slots, scores in found]
     return _Filtered(reader, vectors, published, condition, len(queries)).nearest(
@@ -85,7 +87,7 @@ class _Filtered:
         missing = [row for row, ranking in enumerate(rankings) if ranking is None]
         if missing:
             slots = self._matches.all(self._reader, self._labels) if few is None else few
-            found = self._vectors.among(queries[missing], slots, top_k)
+            found = self._vectors.among(queries[missing], slots, top_k, self._reader.require_wanted)
             for row, ranking in zip(missing, found, strict=True):
                 rankings[row] = self._labelled(ranking)
         return [ranking for ranking in rankings if ranking is not None]
@@ -95,7 +97,8 @@ class _Filtered:
         wanted = SPARE_MATCHES * top_k
         fetched = max(considered, 2 * wanted)
         while True:
-            [near] = self._vectors.near(query[None], fetched, fetched)
+            self._reader.require_wanted()
+            [near] = self._vectors.near(query[None], fetched, fetched, self._reader.require_wanted)
             if near is None:
                 return None
             near = near[near < self._labels.count]  # later ones are not in the reader's view

@@ -163,7 +163,7 @@ class Store:
             with translated(self.path, connection):
                 connection.execute("BEGIN")
                 try:
-                    yield Reader(connection)
+                    yield Reader(connection, abandoned)
                     healthy = True
                 finally:
                     if connection.in_transaction:

@@ -6,6 +6,7 @@ as soon as it is published. Everything here is made from the store.
 """
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -133,12 +134,14 @@ class Vectors:
 
     # --- many search
 
-    def nearest(self, queries: Matrix, count: int, considered: int) -> list[Ranking]:
+    def nearest(
+        self, queries: Matrix, count: int, considered: int, require_wanted: Callable[[], None]
+    ) -> list[Ranking]:
         """Return per query up to `count` live slots and their scores, best first.
 
         `considered` is how many the graph looks at; more find better and cost more.
         """
-        near = self.near(queries, count, considered)
+        near = self.near(queries, count, considered, require_wanted)
         full = [slots for slots in near if slots is not None and len(slots) == count]
         if full and len(full) == len(queries):
             return ranked_rows(self.distance, queries, self._file.matrix, np.stack(full))
@@ -148,10 +151,12 @@ class Vectors:
             for query, slots in zip(queries, near, strict=True)
         ]
         missing = [row for row, ranking in enumerate(rankings) if ranking is None]
-        late = iter(self.exact(queries[missing], count) if missing else ())
+        late = iter(self.exact(queries[missing], count, require_wanted) if missing else ())
         return [ranking or next(late) for ranking in rankings]
 
-    def near(self, queries: Matrix, count: int, considered: int) -> list[Slots | None]:
+    def near(
+        self, queries: Matrix, count: int, considered: int, require_wanted: Callable[[], None]
+    ) -> list[Slots | None]:
         """Return per query at least the `count` nearest live slots, unless some died meanwhile.
 
         None where an exact search is cheaper, or the graph does not reach as many as are looked at.
@@ -170,23 +175,27 @@ class Vectors:
         ]
         if not len(tail):
             return near
-        late = nearest_of(self.distance, queries, self._file.matrix, tail, count)
+        late = nearest_of(self.distance, queries, self._file.matrix, tail, count, require_wanted)
         return [
             # What was added to the graph meanwhile is in both.
             None if slots is None else np.union1d(slots, added)
             for slots, (added, _) in zip(near, late, strict=True)
         ]
 
-    def exact(self, queries: Matrix, count: int) -> list[Ranking]:
+    def exact(
+        self, queries: Matrix, count: int, require_wanted: Callable[[], None]
+    ) -> list[Ranking]:
         """Return per query the `count` nearest of all live slots, best first."""
         with self._guard:
             slots = self._live_slots(0, self.count)
-        return nearest_of(self.distance, queries, self._file.matrix, slots, count)
+        return nearest_of(self.distance, queries, self._file.matrix, slots, count, require_wanted)
 
-    def among(self, queries: Matrix, slots: Slots, count: int) -> list[Ranking]:
+    def among(
+        self, queries: Matrix, slots: Slots, count: int, require_wanted: Callable[[], None]
+    ) -> list[Ranking]:
         """Return per query the `count` nearest of those slots that live, best first."""
         living = slots[self._live[slots]]
-        return nearest_of(self.distance, queries, self._file.matrix, living, count)
+        return nearest_of(self.distance, queries, self._file.matrix, living, count, require_wanted)
 
     def ranked(self, query: Embedding, slots: Slots, count: int) -> Ranking:
         """Return the `count` best of the slots with their scores, best first."""

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import chain
 from operator import add
 
 import numpy as np
@@ -52,7 +53,8 @@ def _parts(word: str) -> list[str]:
     if not _UNSPACED.match(word):
         return [word]
     characters = _CHARACTER.findall(word)
-    return characters + list(map(add, characters, characters[1:]))
+    pairs = map(add, characters, characters[1:])
+    return [*characters[:1], *chain.from_iterable(zip(pairs, characters[1:], strict=True))]
 
 
 def terms_of(words: Sequence[str]) -> Terms:

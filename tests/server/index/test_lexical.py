@@ -13,6 +13,7 @@ from finesieve_server.errors import DataLoss, InvalidArgument
 from finesieve_server.index.bm25 import K1, B
 from finesieve_server.index.collection import Collection
 from finesieve_server.index.filters import Filter, InDocument, Match, NoneOf, Range
+from finesieve_server.index.lexical import MAX_WORDS_COUNTED, MAX_WORDS_READ
 from finesieve_server.index.postings import TITLE_WEIGHT
 from finesieve_server.index.reader import Reader
 from finesieve_server.index.records import Found, Passage, View
@@ -166,6 +167,25 @@ async def test_every_query_of_several_has_its_own_answer(collection: Collection)
 
     for query, found in zip(queries, answers, strict=True):
         require_equal(found, expected(passages, query, 5))
+
+
+async def test_of_a_very_long_query_the_rarest_of_its_first_words_count(
+    collection: Collection,
+) -> None:
+    common = [f"c{number}" for number in range(MAX_WORDS_READ - MAX_WORDS_COUNTED)]
+    rare = [f"r{number}" for number in range(MAX_WORDS_COUNTED)]
+    passages = [
+        Passage("common", text=" ".join(common)),
+        Passage("both", text=" ".join([*common, *rare])),
+        Passage("late", text="late"),
+    ]
+    await store(collection, passages)
+
+    [found] = await collection.search_lexical([" ".join([*common, *rare, "late"])], 5)
+    [alone] = await collection.search_lexical([" ".join(rare)], 5)
+
+    assert ids(found) == ["both"]
+    assert found[0].score == alone[0].score
 
 
 @pytest.mark.parametrize("query", ["", '"', "\x00", "???", "absent", "NEAR(", "*"])
