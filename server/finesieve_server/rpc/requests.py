@@ -183,7 +183,7 @@ def rerank_options(message: rerank_pb2.RerankOptions, path: str, limits: Limits)
 
 def context(message: search_pb2.Context, limits: Limits, max_bytes: int) -> Context:
     return Context(
-        window=within("context.window", message.window, 0, 1, limits.max_window),
+        window=within("context.window", message.window, 0, 0, limits.max_window),
         merge_share=share("context.merge_share", message.merge_share),
         max_bytes=max_bytes,
     )

@@ -330,6 +330,14 @@ async def test_a_search_out_of_range_is_refused_by_its_field(
     assert (outcome.code, outcome.fields) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
 
 
+async def test_no_window_is_one_of_those_allowed(wire: Wire) -> None:
+    request = search_pb2.SearchRequest(collection="c", query="q", context={"window": 101})
+
+    outcome = await wire.call(SEARCH, request)
+
+    assert outcome.message == "context.window is 101; allowed 0..100"
+
+
 async def test_retrieval_queries_are_read_and_an_embedding_without_words_gets_the_query(
     serve: Serve,
 ) -> None:
