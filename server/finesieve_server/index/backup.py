@@ -37,6 +37,10 @@ def backup(data_dir: Path, to: Path, progress_of: ProgressOf) -> list[Copied]:
     """
     require_directory(data_dir)
     to = to.absolute()
+    if to.resolve().is_relative_to(data_dir.resolve()):
+        raise FailedPrecondition(
+            f"{to} lies in the data directory; name a folder elsewhere for the backup"
+        )
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise FailedPrecondition(f"{to} is not empty; name a new folder for the backup")
     to.parent.mkdir(parents=True, exist_ok=True)

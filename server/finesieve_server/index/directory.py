@@ -2,7 +2,8 @@
 
 The row is the truth. A folder is made before its row and removed after it, so that a crash
 leaves at most a folder without a row. The next start removes one that is empty or marked as
-deleted; one that holds passages stays, because it may be the catalog that is damaged.
+deleted; one that holds passages stays, because it may be the catalog that is damaged. So does
+whatever else lies among the folders: somebody put it there.
 """
 
 import fcntl
@@ -75,7 +76,7 @@ class Directory:
         self._lock_file = _lock(path)
         self._path = path / CATALOG
         try:
-            self._database = _open_database(self._path, new=not any(self._folders.iterdir()))
+            self._database = _open_database(self._path, new=not _of_collections(self._folders))
         except BaseException:
             os.close(self._lock_file)
             raise
@@ -92,10 +93,9 @@ class Directory:
         return [self._entry(*row) for row in rows]
 
     def orphans(self) -> list[Path]:
-        """Return each folder that no row names."""
+        """Return each folder of a collection that no row names."""
         named = {entry.folder for entry in self.entries()}
-        folders = [path for path in sorted(self._folders.iterdir()) if path.is_dir()]
-        return [folder for folder in folders if folder not in named]
+        return [folder for folder in _of_collections(self._folders) if folder not in named]
 
     def remove_orphans(self) -> None:
         """Remove what a crash left of a creation or a deletion, and nothing else."""
@@ -105,8 +105,12 @@ class Directory:
                 shutil.rmtree(folder)
             else:
                 _log.warning("folder not in the catalog", folder=str(folder))
-        for mark in self._folders.glob(f"*{DELETED}"):
-            mark.unlink()
+        ours = _of_collections(self._folders)
+        for path in sorted(set(self._folders.iterdir()) - set(ours)):
+            if path.name.endswith(DELETED) and _UID.fullmatch(path.stem) and path.is_file():
+                path.unlink()
+            else:
+                _log.warning("not a collection's folder; left as it is", path=str(path))
 
     def make_folder(self, spec: CollectionSpec) -> Entry:
         """Make the folder and the empty store of a collection that has no row yet."""
@@ -189,6 +193,11 @@ def require_content(path: Path) -> None:
     raise DataLoss(f"{path} is damaged: it holds nothing; {WHAT_TO_DO}")
 
 
+def _of_collections(folders: Path) -> list[Path]:
+    folders_in = (path for path in sorted(folders.iterdir()) if path.is_dir())
+    return [path for path in folders_in if _UID.fullmatch(path.name)]
+
+
 def _mark(folder: Path) -> Path:
     return folder.with_name(folder.name + DELETED)
 
@@ -196,9 +205,11 @@ def _mark(folder: Path) -> Path:
 def _holds_nothing(folder: Path) -> bool:
     """Return whether a creation got no further than this."""
     store = folder / STORE
-    if not store.exists():
-        return not any(folder.iterdir())
     try:
+        if not all(_of_creation(path) for path in folder.iterdir()):
+            return False
+        if not store.exists():
+            return True
         connection = connect(store)
         try:
             with translated(store, connection):
@@ -207,9 +218,15 @@ def _holds_nothing(folder: Path) -> bool:
                 return not connection.execute("SELECT count(*) FROM passages").get
         finally:
             connection.close()
-    except (FinesieveError, apsw.Error) as error:
+    except (FinesieveError, apsw.Error, OSError) as error:
         _log.warning("folder cannot be read", folder=str(folder), error=str(error))
         return False
+
+
+def _of_creation(path: Path) -> bool:
+    """Return whether a file is one that a collection without passages has."""
+    log = path.name in (STORE, f"{STORE}-wal", f"{STORE}-shm", f"{STORE}-journal")
+    return log or (path.match("vectors-*.f32") and not path.stat().st_size)
 
 
 def _open_database(path: Path, *, new: bool) -> apsw.Connection:

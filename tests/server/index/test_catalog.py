@@ -10,6 +10,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from structlog.testing import capture_logs
 
 from finesieve_server.errors import (
     CollectionNotFound,
@@ -85,6 +86,36 @@ async def test_a_half_made_folder_that_no_row_names_is_removed_at_the_next_start
 
     assert not any(orphan.exists() for orphan in orphans)
     assert await names(catalog) == ["docs"]
+    await catalog.close()
+
+
+async def test_what_is_no_collection_s_is_left_as_it_is_and_told_once(
+    tmp_path: Path,
+) -> None:
+    folders = tmp_path / "collections"
+    (folders / "lost+found").mkdir(parents=True)
+    (folders / "backup" / "collections").mkdir(parents=True)
+    (folders / "kept.deleted").write_text("mine")
+    (folders / ".DS_Store").write_text("mine")
+    (folders / ("3" * 32)).write_text("mine")
+    before = sorted(folders.iterdir())
+
+    with capture_logs() as lines:
+        catalog = await Catalog.open(tmp_path)
+        await catalog.create(spec())
+        await catalog.close()
+        half_made = folders / ("4" * 32)
+        half_made.mkdir()
+        Store.create(half_made / STORE, half_made.name)
+        (half_made / "notes.txt").write_text("mine")
+        catalog = await Catalog.open(tmp_path)
+
+    assert [each for each in sorted(folders.iterdir()) if each in before] == before
+    assert (half_made / "notes.txt").exists()
+    assert await names(catalog) == ["docs"]
+    told = [line["path"] for line in lines if line["event"].startswith("not a collection's")]
+    assert sorted(set(told)) == [str(each) for each in before]
+    assert len(told) == 2 * len(set(told)), "once a start"
     await catalog.close()
 
 

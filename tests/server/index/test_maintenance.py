@@ -328,6 +328,16 @@ def test_a_backup_goes_to_a_new_or_empty_folder(data_dir: Path, tmp_path: Path) 
     assert problems(empty) == {}
 
 
+@pytest.mark.parametrize("to", ["", "backup", "collections/backup", "collections/../backup"])
+def test_a_backup_into_the_data_directory_is_refused(data_dir: Path, to: str) -> None:
+    before = sorted(data_dir.rglob("*"))
+
+    with pytest.raises(FailedPrecondition, match="lies in the data directory; name a folder"):
+        backup(data_dir, data_dir / to, told)
+
+    assert sorted(data_dir.rglob("*")) == before
+
+
 def test_a_backup_of_a_damaged_store_is_refused_and_leaves_nothing(
     data_dir: Path, tmp_path: Path
 ) -> None:
