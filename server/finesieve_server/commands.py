@@ -91,10 +91,22 @@ def rebuild(
         int, typer.Option(min=1, max=1024, help="Threads that build a graph.")
     ] = len(os.sched_getaffinity(0)),
 ) -> None:
-    """Make the indexes of a data directory that no server uses again: vectors, graph and words."""
+    """Make the indexes of a data directory that no server uses again: vectors, graph and words.
+
+    Exits with 0 where all were made, 1 where a damaged collection has none, 2 where the directory
+    cannot be used.
+    """
+    whole = True
     with _bars() as bars:
-        for name, vectors in maintenance.rebuild(data_dir, collection, threads, bars.of):
-            console.print(f"{escape(name)}: {vectors} vectors indexed")
+        for each in maintenance.rebuild(data_dir, collection, threads, bars.of):
+            whole = whole and not each.problem
+            outcome = (
+                f"[red]{escape(each.problem)}[/]"
+                if each.problem
+                else (f"{each.vectors} vectors indexed")
+            )
+            console.print(f"{escape(each.name)}: {outcome}", soft_wrap=True)
+    sys.exit(SOUND if whole else DAMAGED)
 
 
 @app.command()

@@ -107,6 +107,25 @@ def test_damage_is_told_in_a_table_and_rebuilt(start_server: StartServer, tmp_pa
     assert sound.stdout.endswith("sound\n")
 
 
+def test_a_rebuild_tells_of_a_damaged_collection_and_goes_on(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    server = start_server("--models", "none", data_dir=tmp_path / "data")
+    with Client(server.address) as client:
+        for name in ("docs", "other"):
+            client.create_collection(name, caller_embeds=True, dimension=DIMENSION)
+    assert server.stop() == 0
+    for store in server.data_dir.glob("collections/*/store.db"):
+        damaged = store  # either of the two
+    damaged.write_bytes(b"")
+
+    rebuilt = command("rebuild", "--data-dir", str(server.data_dir))
+
+    assert rebuilt.returncode == 1, rebuilt.stderr
+    assert f"{damaged} is damaged: it holds nothing\n" in rebuilt.stdout
+    assert ": 0 vectors indexed\n" in rebuilt.stdout
+
+
 def test_each_command_explains_itself_and_refuses_what_is_no_data_directory(tmp_path: Path) -> None:
     for name in ("check", "rebuild", "backup"):
         assert command(name, "--help").returncode == 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from finesieve_server.errors import CollectionNotFound, DataLoss, FailedPrecondition, FinesieveError
@@ -22,6 +23,15 @@ from finesieve_server.index.store import Store, require_uid
 from finesieve_server.index.vectors import Vectors
 
 ProgressOf = Callable[[str], Progress]  # of the collection of this name
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What became of one collection's indexes."""
+
+    name: str
+    vectors: int
+    problem: str = ""  # why they could not be made; empty where they were
 
 
 def check(data_dir: Path, progress_of: ProgressOf) -> Iterator[tuple[str, Finding]]:
@@ -49,10 +59,10 @@ def check(data_dir: Path, progress_of: ProgressOf) -> Iterator[tuple[str, Findin
 
 def rebuild(
     data_dir: Path, name: str | None, threads: int, progress_of: ProgressOf
-) -> Iterator[tuple[str, int]]:
-    """Make all indexes of one collection again, or of all; yield each one's name and vectors.
+) -> Iterator[Rebuilt]:
+    """Make all indexes of one collection again, or of all; one's problem does not stop the others.
 
-    Raises CollectionNotFound, FailedPrecondition, DataLoss where a store is damaged, StorageFull.
+    Raises CollectionNotFound, FailedPrecondition, DataLoss where the catalog is damaged.
     """
     require_directory(data_dir)
     with _opened(data_dir) as directory:
@@ -60,7 +70,12 @@ def rebuild(
         if name is not None and not entries:
             raise CollectionNotFound(name)
         for entry in entries:
-            yield entry.spec.name, _rebuild(entry, threads, progress_of(entry.spec.name))
+            try:
+                vectors = _rebuild(entry, threads, progress_of(entry.spec.name))
+            except (FinesieveError, OSError) as problem:
+                yield Rebuilt(entry.spec.name, 0, str(problem))
+            else:
+                yield Rebuilt(entry.spec.name, vectors)
 
 
 def require_directory(data_dir: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from finesieve_server.errors import CollectionNotFound, DataLoss, FailedPrecondi
 from finesieve_server.index.backup import backup
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.directory import LOCK
-from finesieve_server.index.maintenance import check, rebuild
+from finesieve_server.index.maintenance import Rebuilt, check, rebuild
 from finesieve_server.index.progress import Progress, logged
 from finesieve_server.index.records import Passage, State, View
 from finesieve_server.index.snapshot import MANIFEST
@@ -172,8 +173,8 @@ def test_stores_of_each_other_s_collection_are_found_and_not_rebuilt(data_dir: P
     found = problems(data_dir)
 
     assert {("docs", "identity"), ("other", "identity")} <= set(found)
-    with pytest.raises(DataLoss, match="is another collection's"):
-        list(rebuild(data_dir, "docs", 1, told))
+    [rebuilt] = rebuild(data_dir, "docs", 1, told)
+    assert "is another collection's" in rebuilt.problem
 
 
 @pytest.mark.parametrize("column", ["living = 0", "first_label = first_label + 1"])
@@ -185,6 +186,38 @@ def test_damaged_segments_of_words_are_made_again(data_dir: Path, column: str) -
     list(rebuild(data_dir, "docs", 1, told))
 
     assert problems(data_dir) == {}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda store: store.write_bytes(b""),
+        lambda store: os.truncate(store, 100),
+        lambda store: os.truncate(store, store.stat().st_size // 2),
+        lambda store: store.unlink(),
+        lambda store: shutil.rmtree(store.parent),
+    ],
+)
+async def test_one_collection_s_damage_stops_no_check_no_rebuild_and_no_start(
+    data_dir: Path, damage: Callable[[Path], object]
+) -> None:
+    damage(store_of(data_dir))
+
+    findings = list(check(data_dir, told))
+    rebuilt = list(rebuild(data_dir, None, 1, told))
+
+    assert {name for name, finding in findings if finding.problem} == {"docs"}
+    assert [finding.part for name, finding in findings if name == "other"] == PARTS
+    assert [(each.name, each.vectors, bool(each.problem)) for each in rebuilt] == [
+        ("docs", 0, True),
+        ("other", 20, False),
+    ]
+    catalog = await Catalog.open(data_dir)
+    await catalog.started()
+    with pytest.raises(DataLoss):
+        await (await catalog.get("docs")).get(["p00006"], View.ID)
+    assert len(await (await catalog.get("other")).get(["p00006"], View.ID)) == 1
+    await catalog.close()
 
 
 def test_a_missing_store_is_found(data_dir: Path) -> None:
@@ -201,7 +234,10 @@ async def test_a_damaged_snapshot_is_found_and_made_again(data_dir: Path, patter
     path.write_bytes(content)
     assert list(problems(data_dir)) == [("docs", "snapshot")]
 
-    assert list(rebuild(data_dir, None, 1, told)) == [("docs", COUNT + 9), ("other", 20)]
+    assert list(rebuild(data_dir, None, 1, told)) == [
+        Rebuilt("docs", COUNT + 9),
+        Rebuilt("other", 20),
+    ]
 
     assert problems(data_dir) == {}
     await require_whole(data_dir, State.READY)
@@ -212,7 +248,7 @@ async def test_damaged_words_are_made_again_in_the_collection_that_is_named(data
     store.execute("UPDATE contents SET text = 'otherwise' WHERE label = 7")
     store.close()
 
-    assert list(rebuild(data_dir, "docs", 2, told)) == [("docs", COUNT + 9)]
+    assert list(rebuild(data_dir, "docs", 2, told)) == [Rebuilt("docs", COUNT + 9)]
 
     assert problems(data_dir) == {}
     catalog = await Catalog.open(data_dir)
@@ -226,7 +262,7 @@ def test_a_directory_of_format_1_is_told_and_rebuilt(tmp_path: Path) -> None:
     notes = [finding.note for name, finding in check(tmp_path, told) if finding.part == "format"]
     assert notes == ["1; the next start upgrades it, check it again then"]
 
-    assert list(rebuild(tmp_path, None, 1, told)) == [("docs", 30)]
+    assert list(rebuild(tmp_path, None, 1, told)) == [Rebuilt("docs", 30)]
 
     assert problems(tmp_path) == {}
 
