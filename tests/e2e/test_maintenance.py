@@ -115,8 +115,7 @@ def test_a_rebuild_tells_of_a_damaged_collection_and_goes_on(
         for name in ("docs", "other"):
             client.create_collection(name, caller_embeds=True, dimension=DIMENSION)
     assert server.stop() == 0
-    for store in server.data_dir.glob("collections/*/store.db"):
-        damaged = store  # either of the two
+    damaged, _ = server.data_dir.glob("collections/*/store.db")
     damaged.write_bytes(b"")
 
     rebuilt = command("rebuild", "--data-dir", str(server.data_dir))

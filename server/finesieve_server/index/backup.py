@@ -1,7 +1,7 @@
 """Copy a data directory while a server may be writing to it.
 
-Each database is copied as it is at one moment, so that no batch is there by half. A snapshot comes
-along where it fits the copied store; where it does not, the start makes it again.
+Each database is copied as it is at one moment, so that no batch is there by half. The newest
+snapshot that was whole shortly before comes along; the start adds what came after it.
 """
 
 import os
@@ -18,6 +18,8 @@ from finesieve_server.index.progress import Progress
 from finesieve_server.index.snapshot import sync_folder
 
 PROGRESS_STEPS = 1_000_000  # of SQLite's machine
+
+_GENERATION = "SELECT generation FROM collection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +91,37 @@ def _copy(data_dir: Path, partial: Path, progress_of: ProgressOf) -> list[Copied
 def _copy_collection(source: Path, target: Path, progress: Progress) -> tuple[int, bool]:
     """Return how many passages there are, and whether the snapshot came along."""
     # The snapshot first: the store may have newer passages than its snapshot, never older ones.
+    noted = _generation(source / STORE)
     try:
         generation = snapshot.copy(source, target, progress)
-    except (snapshot.BadSnapshot, FileNotFoundError):
+    except snapshot.BadSnapshot:
         generation = -1
     _copy_database(source / STORE, target / STORE, progress)
     connection = connect(target / STORE)
     try:
         with translated(target / STORE, connection):
-            newest = connection.execute("SELECT generation FROM collection").get
+            newest: int = connection.execute(_GENERATION).get
             passages: int = connection.execute("SELECT count(*) FROM passages").get
+            # Others may have been saved since: for the copied store this one is the newest. One
+            # that is older than what the store had noted before was put there, and fits nothing.
+            fits = noted <= generation <= newest + 1
+            if fits and generation < newest:
+                connection.execute("UPDATE collection SET generation = ?", (generation,))
     finally:
         connection.close()
-    fits = generation in (newest, newest + 1)
     if not fits:
         snapshot.remove(target)
     return passages, fits
+
+
+def _generation(store: Path) -> int:
+    connection = connect(store)
+    try:
+        with translated(store, connection):
+            generation: int = connection.execute(_GENERATION).get
+    finally:
+        connection.close()
+    return generation
 
 
 def _copy_database(source: Path, target: Path, progress: Progress) -> None:

@@ -10,9 +10,10 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,26 +164,27 @@ def copy(folder: Path, to: Path, progress: Progress) -> int:
 
     Raises BadSnapshot or OSError, having left nothing.
     """
-    manifest = read_manifest(folder)
-    total = sum(saved.bytes for saved in manifest.files.values())
-    done = 0
-    try:
-        for saved in manifest.files.values():
-            digest = hashlib.sha256()
-            with (folder / saved.name).open("rb") as file, (to / saved.name).open("xb") as new:
-                left = saved.bytes
-                while block := file.read(min(left, HASH_BYTES)):
-                    digest.update(block)
-                    new.write(block)
-                    left -= len(block)
-                    done += len(block)
-                    progress("copy of the index", done, total)
-            if digest.hexdigest() != saved.sha256:
-                raise BadSnapshot(f"{saved.name} differs from what was saved")
-        _replace_manifest(to, manifest)
-    except BaseException:
-        remove(to)
-        raise
+    with ExitStack() as opened:
+        manifest, files = _open_newest(folder, opened)
+        total = sum(saved.bytes for saved in manifest.files.values())
+        done = 0
+        try:
+            for saved, file in zip(manifest.files.values(), files, strict=True):
+                digest = hashlib.sha256()
+                with (to / saved.name).open("xb") as new:
+                    left = saved.bytes
+                    while block := file.read(min(left, HASH_BYTES)):
+                        digest.update(block)
+                        new.write(block)
+                        left -= len(block)
+                        done += len(block)
+                        progress("copy of the index", done, total)
+                if digest.hexdigest() != saved.sha256:
+                    raise BadSnapshot(f"{saved.name} differs from what was saved")
+            _replace_manifest(to, manifest)
+        except BaseException:
+            remove(to)
+            raise
     return manifest.generation
 
 
@@ -198,6 +200,20 @@ def remove_unnamed(folder: Path, named: set[str]) -> None:
         for path in folder.glob(pattern):
             if path.name not in named:
                 path.unlink()
+
+
+def _open_newest(folder: Path, opened: ExitStack) -> tuple[Manifest, list[BinaryIO]]:
+    """Open the files of the newest snapshot: open ones stay whole where another replaces it."""
+    manifest = read_manifest(folder)
+    while True:
+        paths = [folder / saved.name for saved in manifest.files.values()]
+        try:
+            return manifest, [opened.enter_context(path.open("rb")) for path in paths]
+        except FileNotFoundError as missing:
+            newest = read_manifest(folder)
+            if newest == manifest:
+                raise BadSnapshot(f"{missing.filename} is missing") from None
+            manifest = newest  # it took the other's place meanwhile
 
 
 def _identity(uid: str, spec: CollectionSpec) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import apsw
+import numpy as np
 import pytest
 
 from finesieve_server.errors import CollectionNotFound, DataLoss, FailedPrecondition, StorageFull
@@ -300,6 +301,60 @@ async def test_a_backup_is_a_directory_like_the_one_it_was_made_of(
     shutil.rmtree(data_dir)
     assert problems(to) == {}
     await require_whole(to, State.READY)
+
+
+async def test_a_backup_has_its_snapshot_though_others_replace_it_meanwhile(
+    tmp_path: Path,
+) -> None:
+    catalog = await Catalog.open(tmp_path / "data", snapshot_changes=500)
+    docs = await catalog.create(spec())
+    await docs.upsert(passages(COUNT), list(embeddings(COUNT)))
+    await docs.settled()
+    loop = asyncio.get_running_loop()
+    folder = store_of(tmp_path / "data").parent
+    saved = (folder / MANIFEST).read_bytes()
+
+    async def replace_snapshot() -> None:
+        await docs.delete(["p00005"])
+        await docs.upsert(passages(600, COUNT), list(embeddings(600, seed=3)))
+        await docs.settled()
+        assert (folder / MANIFEST).read_bytes() != saved
+
+    def at_the_first_copied_block(name: str) -> Progress:
+        def progress(step: str, done: int, of: int) -> None:
+            if step == "copy of the index" and (folder / MANIFEST).read_bytes() == saved:
+                asyncio.run_coroutine_threadsafe(replace_snapshot(), loop).result()
+
+        return progress
+
+    to = tmp_path / "backup"
+    copied = await asyncio.to_thread(backup, tmp_path / "data", to, at_the_first_copied_block)
+    await catalog.close()
+
+    assert [(each.passages, each.with_snapshot) for each in copied] == [(COUNT + 599, True)]
+    assert (store_of(to).parent / MANIFEST).read_bytes() == saved
+    assert problems(to) == {}
+    catalog = await Catalog.open(to)
+    await catalog.started()
+    docs = await catalog.get("docs")
+    assert (await docs.info()).state is State.READY
+    asked = np.vstack([embeddings(600, seed=3)[:10], embeddings(COUNT)[5:6]])
+    found = await docs.search(asked, 1)
+    assert [ids(row)[0] for row in found[:10]] == [f"p{COUNT + n:05}" for n in range(10)]
+    assert ids(found[10]) != ["p00005"]
+    await catalog.close()
+
+
+async def test_an_older_snapshot_that_somebody_put_back_is_not_backed_up(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    store = apsw.Connection(str(store_of(data_dir)))
+    store.execute("UPDATE collection SET generation = generation + 1")
+    store.close()
+
+    copied = await asyncio.to_thread(backup, data_dir, tmp_path / "backup", told)
+
+    assert [each.with_snapshot for each in copied] == [False, False]
 
 
 async def test_a_backup_leaves_a_damaged_snapshot_behind(data_dir: Path, tmp_path: Path) -> None:
