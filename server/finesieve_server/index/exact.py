@@ -60,9 +60,14 @@ def ranked(
 def ranked_rows(
     distance: Distance, queries: Matrix, vectors: Matrix, slots: Slots
 ) -> list[Ranking]:
-    """Return the ranking of as many slots for each query, (queries, slots), all at once."""
-    scores = _scores(distance, queries, vectors[slots])
-    return [_ordered(*ranking) for ranking in zip(slots, scores, strict=True)]
+    """Return the ranking of as many slots for each query, (queries, slots)."""
+    at_once = max(1, BLOCK_ROWS // max(1, slots.shape[1]))  # queries, with all that they gather
+    rankings: list[Ranking] = []
+    for first in range(0, len(queries), at_once):
+        some = slots[first : first + at_once]
+        scores = _scores(distance, queries[first : first + at_once], vectors[some])
+        rankings += [_ordered(*ranking) for ranking in zip(some, scores, strict=True)]
+    return rankings
 
 
 def scores_of(distance: Distance, query: Embedding, vectors: Matrix) -> Scores:
