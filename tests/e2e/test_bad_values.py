@@ -99,6 +99,24 @@ async def test_a_bad_embedding_is_refused_by_its_position(
         assert named.startswith(field), (named, field)
 
 
+async def test_an_embedding_of_another_dimension_is_refused_by_its_path_in_each_request(
+    filled: None, wire: Wire
+) -> None:
+    query = retrieval_pb2.RetrievalQuery
+    short = query(embedding=passages_pb2.Embedding(values=[1.0]))
+    queries = [*[query(text="fine")] * 40, short]
+    batch = retrieval_pb2.BatchRetrieveRequest(collection=COLLECTION, queries=queries)
+    search = search_pb2.SearchRequest(
+        collection=COLLECTION, query="fine", retrieval_queries=queries[-3:]
+    )
+
+    for path, request, field in (
+        (BATCH, batch, "queries[40].embedding"),
+        (SEARCH, search, "retrieval_queries[2].embedding"),
+    ):
+        assert_invalid(await wire.call(path, request), "INVALID_FIELD", field)
+
+
 async def test_top_k_of_zero_is_the_default_and_over_the_corpus_is_fewer(
     filled: None, wire: Wire
 ) -> None:

@@ -13,12 +13,11 @@ from threading import Event
 from types import MappingProxyType
 from typing import TypeVar
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from finesieve_server.errors import CollectionNotFound, DataLoss, FinesieveError, Unavailable
 from finesieve_server.index.directory import Entry
+from finesieve_server.index.distances import query_fields
 from finesieve_server.index.engine import Abandoned, Engine
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.opening import Opening
@@ -27,6 +26,7 @@ from finesieve_server.index.records import (
     Embedding,
     Family,
     Found,
+    Matrix,
     Neighbours,
     Passage,
     State,
@@ -159,7 +159,7 @@ class Collection:
 
     async def search(
         self,
-        queries: NDArray[np.float32],
+        queries: Sequence[Embedding] | Matrix,
         top_k: int,
         *,
         ef_search: int = 0,
@@ -167,21 +167,23 @@ class Collection:
         filter: Filter | None = None,
         view: View = View.FULL,
         tokens_of: str = "",
+        fields: Sequence[str] = (),
     ) -> list[list[Found]]:
         """Return per query the nearest passages, best first; fewer than top_k if no more match.
 
-        Shape of queries: (queries, dimension). ef_search 0: the collection's own. With
-        `tokens_of`, passages bring the tokens that are kept with them under that key.
+        Each query is of the collection's dimension. ef_search 0: the collection's own. With
+        `tokens_of`, passages bring the tokens that are kept with them under that key. Raises
+        InvalidArgument, which names by `fields`, one each, a query that cannot be compared.
         """
-
+        fields = fields or query_fields(len(queries))
         step = EXACT_AT_A_TIME if exact else QUERIES_AT_A_TIME
 
         async def search_from(first: int) -> list[list[Found]]:
             return await self._read(
                 lambda engine, abandoned: engine.search(
                     queries[first : first + step],
+                    fields[first : first + step],
                     top_k,
-                    first=first,
                     ef_search=ef_search,
                     exact=exact,
                     condition=filter,

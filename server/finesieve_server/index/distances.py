@@ -71,13 +71,6 @@ def comparable_passages(
     return embeddings, found, comparable(given, fields, spec.dimension, spec.distance)
 
 
-def comparable_queries(queries: Matrix, spec: CollectionSpec, first: int = 0) -> Matrix:
-    """Return queries ready to compare; `first` is the first one's position in its request.
-
-    Raises InvalidArgument naming queries[i].embedding.
-    """
-    fields = [f"queries[{first + row}].embedding" for row in range(len(queries))]
-    if len(queries) == 1 and not first:
-        fields = ["embedding"]  # of a request with one query
-    rows = list(np.asarray(queries, np.float32))
-    return comparable(rows, fields, spec.dimension, spec.distance)
+def query_fields(queries: int) -> list[str]:
+    """Return what errors call the queries of a caller who has no names for them."""
+    return [f"queries[{row}].embedding" for row in range(queries)]

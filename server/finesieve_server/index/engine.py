@@ -14,7 +14,7 @@ import numpy as np
 from finesieve_server.errors import AnswerTooLarge, DataLoss
 from finesieve_server.index.database import translated
 from finesieve_server.index.directory import STORE
-from finesieve_server.index.distances import comparable_passages, comparable_queries
+from finesieve_server.index.distances import comparable, comparable_passages
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.progress import Progress
 from finesieve_server.index.reader import Reader
@@ -184,10 +184,10 @@ class Engine:
 
     def search(
         self,
-        queries: Matrix,
+        queries: Sequence[Embedding] | Matrix,
+        fields: Sequence[str],
         top_k: int,
         *,
-        first: int,
         ef_search: int,
         exact: bool,
         condition: Filter | None,
@@ -195,11 +195,12 @@ class Engine:
         tokens_of: str,
         abandoned: Abandoned,
     ) -> list[list[Found]]:
-        """Return per query the nearest passages, best first; `first` is the first one's position.
+        """Return per query the nearest passages, best first.
 
-        Few queries at a time: a change of the graph waits for them.
+        Few queries at a time: a change of the graph waits for them. Raises InvalidArgument naming
+        the field of one that cannot be compared.
         """
-        compared = comparable_queries(queries, self._spec, first)
+        compared = comparable(list(queries), fields, self._spec.dimension, self._spec.distance)
 
         def look() -> tuple[list[list[Found]], bool]:
             # Without a filter all that matters is in `unread`: what the vectors show was asked for.

@@ -3,9 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.records import (
     CollectionInfo,
@@ -13,6 +10,7 @@ from finesieve_server.index.records import (
     Embedding,
     Family,
     Found,
+    Matrix,
     Neighbours,
     Passage,
     Upserted,
@@ -81,7 +79,7 @@ class Collection(Protocol):
 
     async def search(
         self,
-        queries: NDArray[np.float32],
+        queries: Sequence[Embedding] | Matrix,
         top_k: int,
         *,
         ef_search: int,
@@ -89,11 +87,13 @@ class Collection(Protocol):
         filter: Filter | None,
         view: View,
         tokens_of: str,
+        fields: Sequence[str],
     ) -> list[list[Found]]:
         """Return per query the nearest passages, best first; fewer than top_k if no more match.
 
-        Shape of queries: (queries, dimension). ef_search 0: the collection's own. With
+        Each query is of the collection's dimension. ef_search 0: the collection's own. With
         `tokens_of`, passages bring the tokens that are kept with them under that key, if any.
+        Raises InvalidArgument, which names by `fields`, one each, a query that cannot be compared.
         """
 
     async def search_lexical(

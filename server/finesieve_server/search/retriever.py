@@ -4,12 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-from numpy.typing import NDArray
-
 from finesieve_server.batching.plan import Priority
 from finesieve_server.errors import InvalidArgument
-from finesieve_server.index.distances import comparable
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.records import CollectionSpec, Embedding, Found, View
 from finesieve_server.search.call import Call
@@ -131,10 +127,10 @@ class Retriever:
     ) -> list[list[Ranking]]:
         """Return for each query one ranking, or two where the mode is HYBRID."""
         target = await self._catalog.get(collection)
-        self._check(target.spec, queries, paths, options.mode)
+        self._check(queries, paths, options.mode)
         by: list[list[Ranking]] = []
         if options.mode is not Mode.LEXICAL:
-            by.append(await self._dense(target, queries, options, call, tokens_of, depth))
+            by.append(await self._dense(target, queries, paths, options, call, tokens_of, depth))
         if options.mode is not Mode.DENSE:
             with call.times.measure("retrieve"):
                 by.append(
@@ -148,30 +144,27 @@ class Retriever:
                 )
         return [list(rankings) for rankings in zip(*by, strict=True)]
 
-    def _check(
-        self, spec: CollectionSpec, queries: Sequence[Query], paths: Sequence[str], mode: Mode
-    ) -> None:
-        """Refuse what cannot be a query, all at once, before any text costs an embedding."""
-        fields, given = [], []
+    def _check(self, queries: Sequence[Query], paths: Sequence[str], mode: Mode) -> None:
+        """Refuse texts that cannot be, before any costs an embedding.
+
+        Embeddings are checked where they are compared, on the index's threads.
+        """
         for query, path in zip(queries, paths, strict=True):
             if query.embedding is None:
                 check_text(f"{path}text", query.text, self._limits.max_query_chars)
-            else:
-                fields.append(f"{path}embedding")
-                given.append(query.embedding)
-                if mode is not Mode.DENSE and not query.words:
-                    raise InvalidArgument(
-                        f"{path}words",
-                        f"is missing; mode {mode.value} needs more than an embedding",
-                    )
+            elif mode is not Mode.DENSE and not query.words:
+                raise InvalidArgument(
+                    f"{path}words",
+                    f"is missing; mode {mode.value} needs more than an embedding",
+                )
             if query.words:
                 check_text(f"{path}words", query.words, self._limits.max_query_chars)
-        comparable(given, fields, spec.dimension, spec.distance)
 
     async def _dense(
         self,
         target: Collection,
         queries: Sequence[Query],
+        paths: Sequence[str],
         options: RetrievalOptions,
         call: Call,
         tokens_of: str,
@@ -187,20 +180,19 @@ class Retriever:
                 filter=options.filter,
                 view=options.view,
                 tokens_of=tokens_of,
+                fields=[f"{path}embedding" for path in paths],
             )
 
     async def _vectors(
         self, spec: CollectionSpec, queries: Sequence[Query], call: Call
-    ) -> NDArray[np.float32]:
-        """Return one row a query, (queries, dimension); texts are embedded together."""
+    ) -> list[Embedding]:
+        """Return one a query, as it was given or made; texts are embedded together."""
         texts = [query.text for query in queries if query.embedding is None]
-        embedded: Iterator[NDArray[np.float32]] = iter(())
+        embedded: Iterator[Embedding] = iter(())
         if texts:
             model = self._models.encoder_of(spec)
             answer = await self._embedder.encode(
                 model, texts, Role.QUERY, Priority.INTERACTIVE, call
             )
             embedded = iter(answer.vectors)
-        return np.stack(
-            [next(embedded) if query.embedding is None else query.embedding for query in queries]
-        )
+        return [next(embedded) if query.embedding is None else query.embedding for query in queries]

@@ -13,10 +13,9 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from finesieve_server.errors import FinesieveError, Unavailable
-from finesieve_server.index.distances import comparable_passages, comparable_queries
+from finesieve_server.index.distances import comparable, comparable_passages, query_fields
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.milvus import schema
 from finesieve_server.index.milvus.connection import Caller, Connection
@@ -35,6 +34,7 @@ from finesieve_server.index.records import (
     Embedding,
     Family,
     Found,
+    Matrix,
     Neighbours,
     Passage,
     State,
@@ -134,7 +134,7 @@ class Collection:
 
     async def search(
         self,
-        queries: NDArray[np.float32],
+        queries: Sequence[Embedding] | Matrix,
         top_k: int,
         *,
         ef_search: int = 0,
@@ -142,9 +142,16 @@ class Collection:
         filter: Filter | None = None,
         view: View = View.FULL,
         tokens_of: str = "",  # noqa: ARG002 -- not kept
+        fields: Sequence[str] = (),
     ) -> list[list[Found]]:
         """Return per query the nearest passages, best first; `exact` as far as MAX_EF goes."""
-        compared = comparable_queries(queries, self.spec)
+        compared = await asyncio.to_thread(
+            comparable,
+            list(queries),
+            fields or query_fields(len(queries)),
+            self.spec.dimension,
+            self.spec.distance,
+        )
         considered = MAX_EF if exact else max(ef_search or self.spec.hnsw.ef_search, top_k)
         sign = -1 if self.spec.distance is Distance.L2 else 1
         return await self._search(

@@ -194,7 +194,7 @@ async def test_an_embedding_that_cannot_be_compared_is_refused_by_name(
     assert refusal.value.field == "passages[0].embedding"
     if value is not None and value.ndim == 1:
         with pytest.raises(InvalidArgument, match=problem) as refusal:
-            await collection.search(value[None].astype(np.float32), 1)
+            await collection.search([value.astype(np.float32)], 1, fields=["embedding"])
         assert refusal.value.field == "embedding"
 
 
@@ -206,6 +206,18 @@ async def test_a_bad_query_among_many_is_named_by_its_position(collection: Colle
         await collection.search(queries, 1)
 
     assert refusal.value.field == "queries[2].embedding"
+
+
+async def test_a_bad_query_far_down_is_named_as_its_caller_names_it(
+    collection: Collection,
+) -> None:
+    queries = list(embeddings(100))
+    queries[70] = queries[70][:-1]
+
+    with pytest.raises(InvalidArgument, match="values") as refusal:
+        await collection.search(queries, 1, fields=[f"asked[{row}]" for row in range(100)])
+
+    assert refusal.value.field == "asked[70]"
 
 
 async def test_vectors_too_short_or_long_for_float32_keep_their_direction(
