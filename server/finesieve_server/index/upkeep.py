@@ -7,7 +7,7 @@ Searches are right without any of it, only slower.
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,12 @@ from finesieve_server.index.snapshot import MANIFEST, remove_unnamed, save
 from finesieve_server.index.store import Store
 from finesieve_server.index.vectors import GRAPH_FROM, Vectors
 
-MAX_BEHIND = 20_000  # vectors searched exactly; beyond, a write waits until the graph took as many
+MAX_BEHIND = 20_000  # vectors searched exactly; a write that makes it more waits for the graph
 SNAPSHOT_CHANGES = 20_000
 SNAPSHOT_SHARE = 10  # the least part of the vectors, one in so many, that is worth a snapshot
 COPY_ROWS = 16_384
+MAX_LATE = 2_000  # vectors that a compaction still lacks when it takes the old ones' place
+STEPS_TO_ONE_OLD = 2  # of the new graph, while writes wait for the old one
 
 _log = structlog.get_logger(__name__)
 
@@ -63,8 +65,8 @@ class Upkeep:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._changed = threading.Condition()
-        self._advanced = 0  # slots that the graph took since the start, for writers that wait
-        self._awaiting_writer = False
+        self._wanting_room = False  # whether a write waits until the graph took more
+        self._errand: tuple[Callable[[], None], Future[None]] | None = None  # for the writer
         self._generation = store.generation  # of the newest whole snapshot
         self._saved_graphed = vectors.graphed  # slots in the graph at the newest snapshot
         self._compact_from = 0  # slots; raised where a compaction found no room
@@ -80,17 +82,15 @@ class Upkeep:
                 self._thread.start()
 
     def make_room(self, added: int) -> None:
-        """Wait while the graph is far behind, at most until it took as many as are added."""
-        with self._changed:
-            goal = self._advanced + added
-            self._changed.wait_for(
-                lambda: (
-                    self.vectors.behind + added <= MAX_BEHIND
-                    or self._advanced >= goal
-                    or self._thread is None
-                    or self._awaiting_writer
-                )
-            )
+        """Wait while the graph is far behind; the writer alone calls this, before a write."""
+        self._wanting_room = True
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._errand is not None or self._has_room(added))
+                if self._errand is None:
+                    break
+            self._run_errand()
+        self._wanting_room = False
 
     def wait_until_idle(self) -> None:
         """Return once there is nothing more to do."""
@@ -112,6 +112,10 @@ class Upkeep:
 
     def _has_work(self) -> bool:
         return self.vectors.unfinished or self._compaction_due() or self._snapshot_due()
+
+    def _has_room(self, added: int) -> bool:
+        behind = self.vectors.behind
+        return behind + added <= MAX_BEHIND or not behind or self._thread is None
 
     def _work(self) -> None:
         try:
@@ -162,11 +166,9 @@ class Upkeep:
             return True
 
     def _advance(self, vectors: Vectors) -> bool:
-        before = vectors.graphed
         with self._shared.building:
             more = vectors.advance(self._shared.threads)
         with self._changed:
-            self._advanced += vectors.graphed - before
             self._changed.notify_all()
         return more
 
@@ -202,13 +204,22 @@ class Upkeep:
             self._after_compaction(old)
 
     def _copy(self, old: Vectors, new: Vectors) -> None:
-        labels = old.live_labels()
-        for start in range(0, len(labels), COPY_ROWS):
-            chunk = labels[start : start + COPY_ROWS]
-            new.stage(chunk, old.vectors_of(chunk))
-            new.publish(len(chunk), np.empty(0, np.int64))
-        while self._advance(new) and not self._stopping:
-            pass
+        """Bring to the new what lives in the old, until little of it came meanwhile."""
+        late = old.live_labels()
+        while True:
+            for start in range(0, len(late), COPY_ROWS):
+                chunk = late[start : start + COPY_ROWS]
+                new.stage(chunk, old.vectors_of(chunk))
+                new.publish(len(chunk), np.empty(0, np.int64))
+            steps = 0
+            while self._advance(new) and not self._stopping:
+                steps += 1
+                # Slower than the new grows, which therefore catches up.
+                if self._wanting_room and steps % STEPS_TO_ONE_OLD == 0:
+                    self._advance(old)
+            late = np.setdiff1d(old.live_labels(), new.live_labels(), assume_unique=True)
+            if len(late) <= MAX_LATE or self._stopping:
+                return
 
     def _replace(self, old: Vectors, new: Vectors) -> None:
         """Take the new vectors into use with all that happened since; no write runs meanwhile."""
@@ -254,15 +265,26 @@ class Upkeep:
         self._in_writer(partial(self._store.record_generation, generation))
 
     def _in_writer(self, work: Callable[[], None]) -> None:
-        """Run work between two writes; one that waits for room goes on, lest both wait."""
+        """Run work between two writes; one that waits for room runs it, lest both wait."""
+        done: Future[None] = Future()
         with self._changed:
-            self._awaiting_writer = True
+            self._errand = work, done
             self._changed.notify_all()
+        self._writer.submit(self._run_errand)
+        done.result()
+
+    def _run_errand(self) -> None:
+        with self._changed:
+            errand, self._errand = self._errand, None
+        if errand is None:
+            return  # a write that waited has run it
+        work, done = errand
         try:
-            self._writer.submit(work).result()
-        finally:
-            with self._changed:
-                self._awaiting_writer = False
+            work()
+        except BaseException as error:  # noqa: BLE001 -- raised where it is waited for
+            done.set_exception(error)
+        else:
+            done.set_result(None)
 
     def _progress(self) -> dict[str, str | int]:
         return {

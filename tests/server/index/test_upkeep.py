@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from structlog.typing import EventDict
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.collection import Collection
 from finesieve_server.index.engine import Engine
-from finesieve_server.index.records import Passage, State
+from finesieve_server.index.records import HnswOptions, Passage, State
 from finesieve_server.index.upkeep import MAX_BEHIND
 from finesieve_server.index.vectors import GRAPH_FROM
 from tests.server.index.corpus import embeddings, ids, nearest_ids, passages, spec
@@ -138,6 +139,23 @@ async def test_a_bulk_load_waits_for_a_graph_that_is_far_behind(collection: Coll
         far = max(far, engine_of(collection).upkeep.vectors.behind)
 
     assert far <= MAX_BEHIND
+
+
+async def test_a_compaction_does_not_let_writes_run_further_ahead(catalog: Catalog) -> None:
+    options = HnswOptions(m=8, ef_construction=50)
+    collection = await catalog.create(replace(spec(dimension=4), hnsw=options))
+    count = MAX_BEHIND + 4_000
+    vectors = list(embeddings(1000, dimension=4))
+    first = engine_of(collection).upkeep.vectors
+    far = start = 0
+    while engine_of(collection).upkeep.vectors is first:  # until it was compacted
+        await collection.upsert(passages(1000, start % count), vectors)
+        far = max(far, engine_of(collection).upkeep.vectors.behind)
+        start += 1000
+
+    assert far <= MAX_BEHIND
+    await collection.settled()
+    assert (await collection.info()).passage_count == count
 
 
 async def test_a_snapshot_is_saved_after_enough_changes_while_serving(
