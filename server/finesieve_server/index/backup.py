@@ -45,9 +45,17 @@ def backup(data_dir: Path, to: Path, progress_of: ProgressOf) -> list[Copied]:
         )
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise FailedPrecondition(f"{to} is not empty; name a new folder for the backup")
-    to.parent.mkdir(parents=True, exist_ok=True)
+    if to.is_mount():
+        raise FailedPrecondition(f"{to} is a mount point; name a folder in it for the backup")
     partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
-    partial.mkdir()
+    try:
+        with translated(partial):
+            to.parent.mkdir(parents=True, exist_ok=True)
+            partial.mkdir()
+    except OSError as error:
+        raise FailedPrecondition(
+            f"{to} cannot be made: {error.strerror}; name a folder elsewhere for the backup"
+        ) from error
     try:
         with translated(partial / CATALOG):
             copied = _copy(data_dir, partial, progress_of)

@@ -68,13 +68,21 @@ class Directory:
     def __init__(self, path: Path) -> None:
         """Lock and read the directory, making it if it does not exist.
 
-        Raises FailedPrecondition where another process uses it, or a newer version wrote it;
+        Raises FailedPrecondition where it cannot be made or written, another process uses it, or
+        a newer version wrote it;
         DataLoss where there are collections and the catalog is empty or damaged.
         """
         self._folders = path / COLLECTIONS
-        self._folders.mkdir(parents=True, exist_ok=True)
-        self._lock_file = _lock(path)
         self._path = path / CATALOG
+        try:
+            with translated(self._path):
+                self._folders.mkdir(parents=True, exist_ok=True)
+                self._lock_file = _lock(path)
+        except OSError as error:
+            raise FailedPrecondition(
+                f"{path} cannot be a data directory: {error.strerror}; name a folder that may be "
+                "written, or made"
+            ) from error
         try:
             self._database = _open_database(self._path, new=not _of_collections(self._folders))
         except BaseException:

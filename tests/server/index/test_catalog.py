@@ -259,6 +259,12 @@ async def test_collections_survive_kill_9_and_deleted_ones_stay_gone(
         await catalog.close()
 
 
+@pytest.mark.parametrize("path", ["/etc/hostname", "/etc/hostname/data", "/proc/data", "/proc/1"])
+async def test_what_cannot_be_a_data_directory_is_refused_with_what_to_do(path: str) -> None:
+    with pytest.raises(FailedPrecondition, match=f"{path} cannot be a data directory: .*; name"):
+        await Catalog.open(Path(path))
+
+
 async def test_a_second_server_on_one_directory_is_refused(tmp_path: Path) -> None:
     catalog = await Catalog.open(tmp_path)
 

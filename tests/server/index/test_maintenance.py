@@ -429,6 +429,12 @@ def test_a_backup_into_the_data_directory_is_refused(data_dir: Path, to: str) ->
     assert sorted(data_dir.rglob("*")) == before
 
 
+@pytest.mark.parametrize("to", ["/proc/backup", "/etc/hostname/backup", "/dev/null/a/b"])
+def test_a_backup_to_where_nothing_can_be_made_is_refused(data_dir: Path, to: str) -> None:
+    with pytest.raises(FailedPrecondition, match=f"{to} cannot be made: .*; name a folder"):
+        backup(data_dir, Path(to), told)
+
+
 def test_a_backup_of_a_damaged_store_is_refused_and_leaves_nothing(
     data_dir: Path, tmp_path: Path
 ) -> None:
