@@ -1,5 +1,6 @@
 """What the README tells a stranger to type works as it stands there."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from demo.server_process import ServerProcess
+from finesieve_server.index.catalog import Catalog
 from tests.conftest import StartServer
+from tests.server.index.corpus import embeddings, passages, spec
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,6 +50,30 @@ def test_the_commands_in_the_terminal(server: ServerProcess, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert "3 passages stored" in done.stderr
     assert "shutil.copytree" in done.stdout
+
+
+async def test_the_commands_that_keep_a_data_directory_safe(tmp_path: Path) -> None:
+    catalog = await Catalog.open(tmp_path / "finesieve-data")  # in use throughout
+    docs = await catalog.create(spec())
+    await docs.upsert(passages(20), list(embeddings(20)))
+
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-euo", "pipefail", "-c", code_below("## Keep it safe", "console")],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    await catalog.close()
+
+    assert done.returncode == 0, done.stderr
+    assert "docs: 20 passages" in done.stdout
+    assert "sound" in done.stdout
+    restored = await Catalog.open(tmp_path / "monday")
+    assert (await (await restored.get("docs")).info()).passage_count == 20
+    await restored.close()
 
 
 def test_the_first_python_program(server: ServerProcess) -> None:
