@@ -15,11 +15,12 @@ from finesieve_server.index.directory import STORE, Entry
 from finesieve_server.index.distances import comparable
 from finesieve_server.index.filter_sql import fields_of
 from finesieve_server.index.formats import format_of
+from finesieve_server.index.manifest import MANIFEST, BadSnapshot
 from finesieve_server.index.progress import Progress
 from finesieve_server.index.reader import Reader
 from finesieve_server.index.records import CollectionSpec, Labels
 from finesieve_server.index.recovery import trusted_snapshot
-from finesieve_server.index.snapshot import MANIFEST, BadSnapshot, Restored
+from finesieve_server.index.snapshot import Restored
 from finesieve_server.index.store import FORMAT, Store, require_uid
 
 CHUNK = 4_096  # passages looked at together

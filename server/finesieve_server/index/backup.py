@@ -14,8 +14,8 @@ from finesieve_server.index import snapshot
 from finesieve_server.index.database import connect, translated
 from finesieve_server.index.directory import CATALOG, COLLECTIONS, LOCK, STORE, Directory
 from finesieve_server.index.maintenance import ProgressOf, require_directory
+from finesieve_server.index.manifest import BadSnapshot, sync_folder
 from finesieve_server.index.progress import Progress
-from finesieve_server.index.snapshot import sync_folder
 
 PROGRESS_STEPS = 1_000_000  # of SQLite's machine
 
@@ -102,7 +102,7 @@ def _copy_collection(source: Path, target: Path, progress: Progress) -> tuple[in
     noted = _generation(source / STORE)
     try:
         generation = snapshot.copy(source, target, progress)
-    except snapshot.BadSnapshot:
+    except BadSnapshot:
         generation = -1
     _copy_database(source / STORE, target / STORE, progress)
     connection = connect(target / STORE)

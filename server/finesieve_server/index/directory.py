@@ -24,9 +24,9 @@ import structlog
 from finesieve_server.errors import DataLoss, FailedPrecondition, FinesieveError
 from finesieve_server.index.database import connect, transaction, translated
 from finesieve_server.index.formats import upgrade
+from finesieve_server.index.manifest import sync_folder
 from finesieve_server.index.progress import logged
 from finesieve_server.index.records import CollectionSpec, Distance, HnswOptions
-from finesieve_server.index.snapshot import sync_folder
 from finesieve_server.index.store import Store
 
 FORMAT = 1

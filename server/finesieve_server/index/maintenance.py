@@ -16,9 +16,10 @@ from finesieve_server.index.directory import (
     Entry,
     require_content,
 )
+from finesieve_server.index.manifest import MANIFEST
 from finesieve_server.index.progress import Progress
 from finesieve_server.index.recovery import fill, new_vectors_path
-from finesieve_server.index.snapshot import MANIFEST, remove_unnamed, save
+from finesieve_server.index.snapshot import remove_unnamed, save
 from finesieve_server.index.store import Store, require_uid
 from finesieve_server.index.vectors import Vectors
 

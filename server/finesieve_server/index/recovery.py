@@ -10,11 +10,10 @@ import structlog
 
 from finesieve_server.errors import DataLoss, InvalidArgument
 from finesieve_server.index.distances import comparable
+from finesieve_server.index.manifest import MANIFEST, BadSnapshot
 from finesieve_server.index.progress import Progress
 from finesieve_server.index.records import CollectionSpec, Labels
 from finesieve_server.index.snapshot import (
-    MANIFEST,
-    BadSnapshot,
     Restored,
     remove_unnamed,
     restore,

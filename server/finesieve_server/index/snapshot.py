@@ -6,12 +6,11 @@ remembers the newest generation, so that an older snapshot, put back, is noticed
 """
 
 import hashlib
-import json
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,44 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finesieve_server.index.graph import Graph
+from finesieve_server.index.manifest import (
+    MANIFEST,
+    BadSnapshot,
+    Manifest,
+    SavedFile,
+    read_manifest,
+    replace_manifest,
+)
 from finesieve_server.index.native import HNSWLIB
 from finesieve_server.index.progress import Progress
 from finesieve_server.index.records import CollectionSpec, Labels
 from finesieve_server.index.vectors import Vectors
 
 FORMAT = 1
-MANIFEST = "index.json"
 HASH_BYTES = 4 << 20
-
-
-class BadSnapshot(Exception):
-    """There is no snapshot that can be trusted; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class SavedFile:
-    name: str
-    bytes: int  # a longer file is well: vectors are appended after the snapshot
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a snapshot was made of, and what its files hold."""
-
-    format: int
-    uid: str
-    generation: int
-    library: str
-    dimension: int
-    distance: str
-    m: int
-    ef_construction: int
-    fingerprint: str
-    slots: int
-    nodes: int
-    deleted: int
-    files: Mapping[str, SavedFile]  # graph, slots, vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +86,7 @@ def save(folder: Path, uid: str, spec: CollectionSpec, vectors: Vectors, generat
             },
             **_identity(uid, spec),
         )
-        _replace_manifest(folder, manifest)
+        replace_manifest(folder, manifest)
     except BaseException:
         for kind in ("graph", "slots"):
             paths[kind].unlink(missing_ok=True)
@@ -181,7 +157,7 @@ def copy(folder: Path, to: Path, progress: Progress) -> int:
                         progress("copy of the index", done, total)
                 if digest.hexdigest() != saved.sha256:
                     raise BadSnapshot(f"{saved.name} differs from what was saved")
-            _replace_manifest(to, manifest)
+            replace_manifest(to, manifest)
         except BaseException:
             remove(to)
             raise
@@ -227,42 +203,6 @@ def _identity(uid: str, spec: CollectionSpec) -> dict[str, Any]:
         "ef_construction": spec.hnsw.ef_construction,
         "fingerprint": spec.fingerprint,
     }
-
-
-def _replace_manifest(folder: Path, manifest: Manifest) -> None:
-    body = json.dumps(asdict(manifest), sort_keys=True)
-    text = json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "manifest": body})
-    new = folder / f"{MANIFEST}.new"
-    with new.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(folder / MANIFEST)
-    sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def read_manifest(folder: Path) -> Manifest:
-    try:
-        outer = json.loads((folder / MANIFEST).read_text())
-        body = outer["manifest"]
-        if hashlib.sha256(body.encode()).hexdigest() != outer["sha256"]:
-            raise BadSnapshot("the manifest is damaged")
-        fields = json.loads(body)
-        fields["files"] = {kind: SavedFile(**file) for kind, file in fields["files"].items()}
-        return Manifest(**fields)
-    except FileNotFoundError:
-        raise BadSnapshot("there is none") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadSnapshot(f"the manifest cannot be read: {error}") from error
 
 
 def _verify(folder: Path, files: Collection[SavedFile], progress: Progress) -> None:

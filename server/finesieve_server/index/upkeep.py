@@ -16,10 +16,11 @@ import numpy as np
 import structlog
 
 from finesieve_server.errors import FinesieveError
+from finesieve_server.index.manifest import MANIFEST
 from finesieve_server.index.progress import PROGRESS_S, logged
 from finesieve_server.index.records import CollectionSpec
 from finesieve_server.index.recovery import fill, new_vectors_path
-from finesieve_server.index.snapshot import MANIFEST, remove_unnamed, save
+from finesieve_server.index.snapshot import remove_unnamed, save
 from finesieve_server.index.store import Store
 from finesieve_server.index.vectors import GRAPH_FROM, Vectors
 

@@ -16,9 +16,9 @@ from finesieve_server.index.backup import backup
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.directory import LOCK
 from finesieve_server.index.maintenance import Rebuilt, check, rebuild
+from finesieve_server.index.manifest import MANIFEST
 from finesieve_server.index.progress import Progress, logged
 from finesieve_server.index.records import Passage, State, View
-from finesieve_server.index.snapshot import MANIFEST
 from tests.server.index.corpus import embeddings, ids, passages, spec
 from tests.server.index.disk import Disk
 from tests.server.index.format_1 import write_directory

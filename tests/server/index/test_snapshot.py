@@ -16,10 +16,10 @@ from structlog.typing import EventDict
 from finesieve_server.errors import StorageFull
 from finesieve_server.index.catalog import Catalog
 from finesieve_server.index.collection import Collection
+from finesieve_server.index.manifest import MANIFEST, read_manifest
 from finesieve_server.index.progress import logged
 from finesieve_server.index.records import State
 from finesieve_server.index.recovery import recover
-from finesieve_server.index.snapshot import MANIFEST, read_manifest
 from finesieve_server.index.store import Store
 from finesieve_server.index.upkeep import Shared, Upkeep
 from tests.server.index.corpus import embeddings, ids, nearest_ids, passages, spec
