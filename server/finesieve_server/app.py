@@ -164,6 +164,11 @@ def _check_role(settings: Settings) -> None:
         )
     if settings.rerank_tls_ca is not None and settings.rerank_target is None:
         raise CannotStart("rerank_tls_ca: needs rerank_target")
+    if settings.index == "milvus" and settings.role == "rerank":
+        raise CannotStart("index: role rerank has no passages; milvus is for another role")
+    of_milvus = sorted(each for each in settings.model_fields_set if each.startswith("milvus_"))
+    if of_milvus and settings.index != "milvus":
+        raise CannotStart(f"{of_milvus[0]}: needs --index milvus; passages lie in data_dir now")
 
 
 def _serving(settings: Settings, parts: Parts, metrics: Metrics, tenant_of: TenantOf) -> Serving:

@@ -9,9 +9,10 @@ import tomllib
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     CliApp,
@@ -25,6 +26,22 @@ PREFIX = "FINESIEVE_"
 # Kubernetes sets these for a Service named "finesieve"; the client's own may stand beside ours.
 _NOT_OURS = re.compile(f"{PREFIX}(SERVER|SERVICE_.*|PORT_.*)")
 _LIMITS = Limits()
+_TARGETS = "dns:///NAME:PORT, ipv4:ADDRESS:PORT,ADDRESS:PORT, or ipv6:[ADDRESS]:PORT"
+_TARGET = re.compile(
+    r"""(dns:(//([\d.]+:\d+)?/)?)? ([\w.-]+|\[[\da-f:.%]+\]) :\d+
+    | ipv4: [\d.]+:\d+ (,[\d.]+:\d+)*
+    | ipv6: \[[\da-f:.]+\]:\d+ (,\[[\da-f:.]+\]:\d+)*
+    | unix: \S+""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def _target(value: str) -> str:
+    """Refuse what gRPC could not resolve, which it would tell at the first call alone."""
+    ports = [] if value.startswith("unix:") else re.findall(r":(\d+)(?=[,/]|$)", value)
+    if not _TARGET.fullmatch(value) or any(not 0 < int(port) < 65536 for port in ports):
+        raise PydanticCustomError("target", "allowed: {targets}", {"targets": _TARGETS})
+    return value
 
 
 class Settings(BaseSettings):
@@ -52,11 +69,10 @@ class Settings(BaseSettings):
         description="What this server does. rerank: the second stage alone, no data; retrieval: "
         "everything else, and Search with the help of --rerank-target.",
     )
-    rerank_target: str | None = Field(
+    rerank_target: Annotated[str, AfterValidator(_target)] | None = Field(
         None,
-        min_length=1,
         description="gRPC target of the rerank replicas that score for Search, in role retrieval: "
-        "dns:///NAME:PORT, or ipv4:HOST:PORT,HOST:PORT.",
+        f"{_TARGETS}.",
     )
     rerank_tls_ca: Path | None = Field(
         None,

@@ -94,6 +94,18 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_file(
         (["--max-batch-tokens", "1"], r"max_batch_tokens.*16"),
         (["--gpus", "0,x"], r"gpus: is '0,x'"),
         (["--config", "/nowhere.toml"], r"config: /nowhere.toml cannot be read"),
+        *(
+            (["--rerank-target", target], "^rerank_target: is '.*'; allowed: dns:///NAME:PORT, ")
+            for target in (
+                "garbage:::",
+                "",
+                "dns:///",
+                "dns:///name",
+                "ipv4:name:1",
+                "http://r:1",
+                "r:65536",
+            )
+        ),
     ],
 )
 def test_a_bad_value_is_named_with_what_it_was_and_may_be(
@@ -101,6 +113,23 @@ def test_a_bad_value_is_named_with_what_it_was_and_may_be(
 ) -> None:
     with pytest.raises(BadSettings, match=problem):
         read_settings(arguments)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "dns:///rerank.default.svc:50052",
+        "dns://10.0.0.1:53/rerank:50052",
+        "dns:rerank:50052",
+        "rerank:50052",
+        "[::1]:50052",
+        "ipv4:10.0.0.1:50052,10.0.0.2:50052",
+        "ipv6:[::1]:50052,[::2]:50052",
+        "unix:/run/rerank.sock",
+    ],
+)
+def test_every_form_of_target_that_grpc_resolves_is_taken(target: str) -> None:
+    assert read_settings(["--rerank-target", target]).rerank_target == target
 
 
 def test_an_unknown_key_of_the_file_is_named(tmp_path: Path) -> None:
@@ -135,6 +164,9 @@ def test_variables_that_kubernetes_sets_for_a_service_are_not_ours(
         (["--rerank-target", "dns:///r:1"], "role all scores itself"),
         (["--role", "rerank", "--rerank-target", "dns:///r:1"], "role rerank scores itself"),
         (["--role", "retrieval", "--rerank-tls-ca", "ca.pem"], "needs rerank_target"),
+        (["--milvus-uri", "http://milvus:19530"], "milvus_uri: needs --index milvus"),
+        (["--milvus-consistency", "Session"], "milvus_consistency: needs --index milvus"),
+        (["--role", "rerank", "--index", "milvus"], "index: role rerank has no passages"),
     ],
 )
 async def test_settings_of_another_role_refuse_to_start(arguments: list[str], problem: str) -> None:
