@@ -6,6 +6,7 @@ one that has not is dropped with its caller.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
@@ -16,6 +17,7 @@ from typing import TypeVar
 import structlog
 
 from finesieve_server.errors import CollectionNotFound, DataLoss, FinesieveError, Unavailable
+from finesieve_server.index.allowance import Allowance
 from finesieve_server.index.directory import Entry
 from finesieve_server.index.distances import query_fields
 from finesieve_server.index.engine import Abandoned, Engine
@@ -40,6 +42,7 @@ from finesieve_server.index.upkeep import Shared
 QUERIES_AT_A_TIME = 32
 EXACT_AT_A_TIME = 8
 LEXICAL_AT_A_TIME = 2
+READ_AT_A_TIME = 1_000  # passages
 
 Stage = Callable[[Opening], Awaitable[None]]  # of opening, for which a call waits
 Result = TypeVar("Result")
@@ -123,6 +126,39 @@ class Collection:
     async def get(self, ids: Sequence[str], view: View) -> list[Passage]:
         """Return passages in the order of the ids; missing ones are left out."""
         return await self._read_store(lambda engine, abandoned: engine.get(ids, view, abandoned))
+
+    async def read(
+        self,
+        rankings: Sequence[Sequence[Found]],
+        view: View,
+        *,
+        tokens_of: str = "",
+        max_bytes: int | None = None,
+    ) -> list[list[Found]]:
+        """Return what was found, by id, with a view of it and the tokens kept under a key.
+
+        What is gone meanwhile is left out. Raises AnswerTooLarge where all together hold more
+        than max_bytes.
+        """
+        times = Counter(each.passage.id for ranking in rankings for each in ranking)
+        ids, allowance = list(times), Allowance(max_bytes)
+
+        async def read_from(first: int) -> list[tuple[Passage, bytes | None]]:
+            some = {id_: times[id_] for id_ in ids[first : first + READ_AT_A_TIME]}
+            return await self._read_store(
+                lambda engine, abandoned: engine.read(some, view, tokens_of, allowance, abandoned)
+            )
+
+        read = await self._in_parts(read_from, range(0, len(ids), READ_AT_A_TIME))
+        there = {passage.id: (passage, tokens) for passage, tokens in read}
+        return [
+            [
+                Found(there[id_][0], each.score, there[id_][1])
+                for each in ranking
+                if (id_ := each.passage.id) in there
+            ]
+            for ranking in rankings
+        ]
 
     async def neighbours(
         self, of: Sequence[Passage], window: int, view: View, *, max_bytes: int

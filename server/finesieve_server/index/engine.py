@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from finesieve_server.errors import AnswerTooLarge, DataLoss
+from finesieve_server.index.allowance import Allowance
 from finesieve_server.index.database import translated
 from finesieve_server.index.directory import STORE
 from finesieve_server.index.distances import comparable, comparable_passages
@@ -137,6 +138,28 @@ class Engine:
         """Return passages in the order of the ids; missing ones are left out."""
         with self.store.reading(abandoned) as reader:
             return reader.by_ids(ids, view)
+
+    def read(
+        self,
+        times: Mapping[str, int],
+        view: View,
+        tokens_of: str,
+        allowance: Allowance,
+        abandoned: Abandoned,
+    ) -> list[tuple[Passage, bytes | None]]:
+        """Return those passages of these ids that exist, and their tokens.
+
+        `times` is how often the answer holds each. Raises AnswerTooLarge.
+        """
+        with self.store.reading(abandoned) as reader:
+            labels = reader.labels_of(times)
+            wanted = np.array(sorted(labels.values()), np.int64)
+            if allowance.is_bounded:
+                sizes = reader.sizes(wanted, view)
+                allowance.take(sum(times[id_] * sizes[label] for id_, label in labels.items()))
+            passages = reader.by_labels(wanted, view)
+            tokens = reader.tokens.of(wanted, tokens_of) if tokens_of else {}
+        return [(passages[label], tokens.get(label)) for label in labels.values()]
 
     def page(
         self,

@@ -26,6 +26,7 @@ from finesieve_server.index.tokens import KeptTokens
 
 FEW_MATCHES = 10_000  # up to here, sorting the matches beats walking all ids to find them
 METADATA_WEIGHT = 4  # bytes of a protobuf Struct per byte of its JSON, at most nearly always
+JSON_WEIGHT = 6  # bytes of JSON per byte of a protobuf Struct, at most
 PASSAGE_WEIGHT = 64  # bytes around the fields
 
 _COLUMNS = {
@@ -65,6 +66,12 @@ class Reader:
         rows = (self._connection.execute(find, (id_,)).fetchall() for id_ in ids)
         return [_passage(row) for found in rows for row in found]
 
+    def labels_of(self, ids: Iterable[str]) -> dict[str, int]:
+        """Return the labels of those passages that exist, by id."""
+        find = "SELECT label FROM passages WHERE id = ?"
+        found = ((id_, self._connection.execute(find, (id_,)).get) for id_ in ids)
+        return {id_: label for id_, label in found if label is not None}
+
     def by_labels(self, labels: Labels, view: View) -> dict[int, Passage]:
         """Return passages by label; those that do not exist are left out."""
         if not len(labels):
@@ -85,11 +92,15 @@ class Reader:
         return {row[0]: _passage(row[1:]) for row in rows}
 
     def sizes(self, labels: Labels, view: View) -> dict[int, int]:
-        """Return how many bytes a view of each of these passages reads, without reading them."""
+        """Return how many bytes of an answer a view of each of these passages is at least.
+
+        Nothing of that is read.
+        """
         if not len(labels):
             return {}
         sizes = " + ".join(
-            f"ifnull(octet_length({column}), 0)" for column in _COLUMNS[view].split(", ")
+            f"ifnull(octet_length({column}), 0) / {JSON_WEIGHT if column == 'c.metadata' else 1}"
+            for column in _COLUMNS[view].split(", ")
         )
         rows = self._connection.execute(
             f"SELECT p.label, {sizes} FROM carray(?) wanted"

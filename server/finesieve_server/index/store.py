@@ -264,9 +264,7 @@ class Writer:
 
     def labels_of(self, ids: Sequence[str]) -> Labels:
         """Return the labels of those passages that exist."""
-        find = "SELECT label FROM passages WHERE id = ?"
-        found = (self._connection.execute(find, (id_,)).get for id_ in ids)
-        return np.array([label for label in found if label is not None], np.int64)
+        return np.array(list(self.reader().labels_of(ids).values()), np.int64)
 
     def labels_in(self, document_ids: Iterable[str]) -> Labels:
         """Return the labels of all passages of these documents."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from dataclasses import replace
 
 from finesieve.v1 import passages_pb2, retrieval_pb2
 from finesieve_server.errors import InvalidArgument
@@ -190,7 +191,7 @@ class RetrievalService:
     def _options(
         self, request: retrieval_pb2.RetrieveRequest | retrieval_pb2.BatchRetrieveRequest
     ) -> RetrievalOptions:
-        return requests.retrieval_options(
+        options = requests.retrieval_options(
             request.options,
             "options",
             top_k=requests.within("top_k", request.top_k, DEFAULT_TOP_K, 1, self._limits.max_top_k),
@@ -198,6 +199,7 @@ class RetrievalService:
             view=requests.view(request.view),
             limits=self._limits,
         )
+        return replace(options, max_bytes=answers.MAX_ANSWER_BYTES)
 
     def _page_size(self, asked: int) -> int:
         """Return the size asked for; as usual for pages, too large a one is cut, not refused."""

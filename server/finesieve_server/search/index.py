@@ -53,6 +53,20 @@ class Collection(Protocol):
     async def get(self, ids: Sequence[str], view: View) -> list[Passage]:
         """Return passages in the order of the ids; missing ones are left out."""
 
+    async def read(
+        self,
+        rankings: Sequence[Sequence[Found]],
+        view: View,
+        *,
+        tokens_of: str,
+        max_bytes: int | None,
+    ) -> list[list[Found]]:
+        """Return what was found, by id, with a view of it and the tokens kept under a key, if any.
+
+        What is gone meanwhile is left out. Raises AnswerTooLarge where all together hold more
+        than max_bytes.
+        """
+
     async def neighbours(
         self, of: Sequence[Passage], window: int, view: View, *, max_bytes: int
     ) -> list[Neighbours]:

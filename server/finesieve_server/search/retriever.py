@@ -1,7 +1,8 @@
 """Find the passages that answer a query: by its embedding, by its words, or by both."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from finesieve_server.batching.plan import Priority
@@ -19,6 +20,9 @@ from finesieve_server.search.texts import check_text
 # Candidates of each ranking at least, where several are fused; the ten best of deeper ones were
 # worse (benchmarks/hybrid.py).
 FUSED_DEPTH = 10
+# Passages that are read while they are found. More are found first, by id, and read where the
+# answer has room for them.
+READ_AT_ONCE = 100
 
 Ranking = list[Found]  # best first
 
@@ -47,7 +51,8 @@ class Query:
 class RetrievalOptions:
     """How many, by what, how thoroughly, among which, and how much of each.
 
-    `ef_search` 0 is the collection's own; it and `exact` concern embeddings alone.
+    `ef_search` 0 is the collection's own; it and `exact` concern embeddings alone. Retrieval alone
+    gives no more than about `max_bytes` back; what goes on to a second stage is not bounded.
     """
 
     top_k: int
@@ -56,6 +61,7 @@ class RetrievalOptions:
     exact: bool = False
     filter: Filter | None = None
     view: View = View.FULL
+    max_bytes: int | None = None
 
 
 class Retriever:
@@ -77,20 +83,24 @@ class Retriever:
         call: Call,
         *,
         paths: Sequence[str] = ("",),
-        tokens_of: str = "",
     ) -> list[Ranking]:
-        """Return each query's best passages, best first, with the tokens kept under a key.
+        """Return each query's best passages, best first.
 
         `paths` is where in its request each query stands, such as "queries[3].", for errors.
         Raises CollectionNotFound; FailedPrecondition where a text is to be embedded and the
-        collection's model is not here; InvalidArgument for what cannot be one of its queries.
+        collection's model is not here; InvalidArgument for what cannot be one of its queries;
+        AnswerTooLarge.
         """
+        target = await self._catalog.get(collection)
+        self._check(queries, paths, options.mode)
         several = options.mode is Mode.HYBRID
         depth = max(options.top_k, FUSED_DEPTH) if several else options.top_k
-        rankings = await self._rankings(
-            collection, queries, options, call, paths=paths, tokens_of=tokens_of, depth=depth
-        )
-        return [fuse(each, options.top_k) for each in rankings]
+        if not several and len(queries) * depth <= READ_AT_ONCE:
+            rankings = await self._rankings(target, queries, paths, depth, options, call)
+            return [ranking for [ranking] in rankings]
+        by_id = replace(options, view=View.ID)
+        rankings = await self._rankings(target, queries, paths, depth, by_id, call)
+        return await _read(target, [fuse(each, options.top_k) for each in rankings], options, call)
 
     async def retrieve_together(
         self,
@@ -102,47 +112,58 @@ class Retriever:
         paths: Sequence[str],
         tokens_of: str = "",
     ) -> Ranking:
-        """Return the best passages for all queries in one ranking; otherwise as above."""
-        rankings = await self._rankings(
-            collection,
-            queries,
-            options,
-            call,
-            paths=paths,
-            tokens_of=tokens_of,
-            depth=max(options.top_k, FUSED_DEPTH),
-        )
-        return fuse([ranking for each in rankings for ranking in each], options.top_k)
+        """Return the best passages for all queries in one ranking, with tokens kept under a key."""
+        target = await self._catalog.get(collection)
+        self._check(queries, paths, options.mode)
+        if len(queries) == 1 and options.mode is not Mode.HYBRID:
+            [[ranking]] = await self._rankings(
+                target, queries, paths, options.top_k, options, call, tokens_of
+            )
+            return ranking
+        depth = max(options.top_k, FUSED_DEPTH)
+        by_id = replace(options, view=View.ID)
+        rankings = await self._rankings(target, queries, paths, depth, by_id, call)
+        found = fuse([ranking for each in rankings for ranking in each], options.top_k)
+        [ranking] = await _read(target, [found], options, call, tokens_of)
+        return ranking
 
     async def _rankings(
         self,
-        collection: str,
+        target: Collection,
         queries: Sequence[Query],
+        paths: Sequence[str],
+        depth: int,
         options: RetrievalOptions,
         call: Call,
-        *,
-        paths: Sequence[str],
-        tokens_of: str,
-        depth: int,
+        tokens_of: str = "",
     ) -> list[list[Ranking]]:
         """Return for each query one ranking, or two where the mode is HYBRID."""
-        target = await self._catalog.get(collection)
-        self._check(queries, paths, options.mode)
-        by: list[list[Ranking]] = []
+        by: list[Coroutine[None, None, list[Ranking]]] = []
         if options.mode is not Mode.LEXICAL:
-            by.append(await self._dense(target, queries, paths, options, call, tokens_of, depth))
-        if options.mode is not Mode.DENSE:
-            with call.times.measure("retrieve"):
-                by.append(
-                    await target.search_lexical(
-                        [query.words or query.text for query in queries],
-                        depth,
-                        filter=options.filter,
-                        view=options.view,
-                        tokens_of=tokens_of,
-                    )
+            by.append(
+                target.search(
+                    await self._vectors(target.spec, queries, call),
+                    depth,
+                    ef_search=options.ef_search,
+                    exact=options.exact,
+                    filter=options.filter,
+                    view=options.view,
+                    tokens_of=tokens_of,
+                    fields=[f"{path}embedding" for path in paths],
                 )
-        return [list(rankings) for rankings in zip(*by, strict=True)]
+            )
+        if options.mode is not Mode.DENSE:
+            by.append(
+                target.search_lexical(
+                    [query.words or query.text for query in queries],
+                    depth,
+                    filter=options.filter,
+                    view=options.view,
+                    tokens_of=tokens_of,
+                )
+            )
+        with call.times.measure("retrieve"):
+            return [list(rankings) for rankings in zip(*await _side_by_side(by), strict=True)]
 
     def _check(self, queries: Sequence[Query], paths: Sequence[str], mode: Mode) -> None:
         """Refuse texts that cannot be, before any costs an embedding.
@@ -160,29 +181,6 @@ class Retriever:
             if query.words:
                 check_text(f"{path}words", query.words, self._limits.max_query_chars)
 
-    async def _dense(
-        self,
-        target: Collection,
-        queries: Sequence[Query],
-        paths: Sequence[str],
-        options: RetrievalOptions,
-        call: Call,
-        tokens_of: str,
-        depth: int,
-    ) -> list[Ranking]:
-        vectors = await self._vectors(target.spec, queries, call)
-        with call.times.measure("retrieve"):
-            return await target.search(
-                vectors,
-                depth,
-                ef_search=options.ef_search,
-                exact=options.exact,
-                filter=options.filter,
-                view=options.view,
-                tokens_of=tokens_of,
-                fields=[f"{path}embedding" for path in paths],
-            )
-
     async def _vectors(
         self, spec: CollectionSpec, queries: Sequence[Query], call: Call
     ) -> list[Embedding]:
@@ -196,3 +194,30 @@ class Retriever:
             )
             embedded = iter(answer.vectors)
         return [next(embedded) if query.embedding is None else query.embedding for query in queries]
+
+
+async def _read(
+    target: Collection,
+    found: Sequence[Ranking],
+    options: RetrievalOptions,
+    call: Call,
+    tokens_of: str = "",
+) -> list[Ranking]:
+    """Return what was found by id alone as it was asked for."""
+    if options.view is View.ID and not tokens_of:
+        return list(found)
+    with call.times.measure("retrieve"):
+        return await target.read(
+            found, options.view, tokens_of=tokens_of, max_bytes=options.max_bytes
+        )
+
+
+async def _side_by_side(
+    searches: Sequence[Coroutine[None, None, list[Ranking]]],
+) -> list[list[Ranking]]:
+    tasks = [asyncio.create_task(each) for each in searches]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()  # where one failed, nobody waits for the other

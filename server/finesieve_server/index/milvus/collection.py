@@ -5,6 +5,7 @@ to Milvus do together is not one transaction there; docs/milvus.md says what tha
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -121,6 +122,22 @@ class Collection:
     ) -> tuple[list[Passage], bool]:
         """Return passages with ids beyond `after`, by code point, and whether more follow."""
         return await self._read(lambda read: read.page(after, limit, max_bytes, filter, view))
+
+    async def read(
+        self,
+        rankings: Sequence[Sequence[Found]],
+        view: View,
+        *,
+        tokens_of: str = "",  # noqa: ARG002 -- not kept
+        max_bytes: int | None = None,
+    ) -> list[list[Found]]:
+        """Return what was found, by id, with a view of it; what is gone is left out."""
+        times = Counter(each.passage.id for ranking in rankings for each in ranking)
+        there = await self._read(lambda read: read.read(times, view, max_bytes))
+        return [
+            [Found(there[id_], each.score) for each in ranking if (id_ := each.passage.id) in there]
+            for ranking in rankings
+        ]
 
     async def neighbours(
         self, of: Sequence[Passage], window: int, view: View, *, max_bytes: int

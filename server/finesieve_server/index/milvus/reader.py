@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from finesieve_server.errors import AnswerTooLarge
+from finesieve_server.index.allowance import Allowance
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.milvus import schema
 from finesieve_server.index.milvus.connection import Caller
@@ -102,18 +102,26 @@ class Reader:
         """Return what stands around each passage. Raises AnswerTooLarge."""
         around = self._around(of, window)
         times = Counter(each for before, after in around for each in (*before, *after))
-        passages: dict[str, Passage] = {}
-        size = 0
-        for passage in self._in_steps(list(times), view):
-            passages[passage.id] = passage
-            size += schema.bytes_of(passage) * times[passage.id]
-            if size > max_bytes:
-                raise AnswerTooLarge(size, max_bytes)
+        passages = self.read(times, view, max_bytes)
 
         def still_there(ids: Sequence[str]) -> list[Passage]:
             return [passages[each] for each in ids if each in passages]
 
         return [Neighbours(still_there(before), still_there(after)) for before, after in around]
+
+    def read(
+        self, times: Mapping[str, int], view: View, max_bytes: int | None
+    ) -> dict[str, Passage]:
+        """Return those passages of these ids that exist, by id. Raises AnswerTooLarge.
+
+        `times` is how often the answer holds each.
+        """
+        passages: dict[str, Passage] = {}
+        allowance = Allowance(max_bytes)
+        for passage in self._in_steps(list(times), view):
+            allowance.take(schema.bytes_of(passage) * times[passage.id])
+            passages[passage.id] = passage
+        return passages
 
     def family(self, parent_ids: Sequence[str], view: View) -> dict[str, Family]:
         """Return those of these passages that exist, with how many children each has."""
