@@ -35,8 +35,10 @@ _NOT_READY = {2, 101, 103, 106, 201, 202, 401, 500, 503}  # starting, loading, m
 _TOO_FAST = {4, 8}
 _FULL = {3, 7, 9}  # memory, disk, or a quota of the cluster's
 _NOT_FOUND = 100
-_REFUSED = {1100, 1101, 1102}
+_REFUSED = {1100, 1101, 1102, grpc.StatusCode.RESOURCE_EXHAUSTED}  # the last: too large
 _CREDENTIALS = {1400, 1401}
+# All that pymilvus says of a file that milvus-lite cannot open.
+_NOT_OPENED = "Open local milvus failed"
 _UNREACHED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
@@ -74,7 +76,10 @@ class Connection:
                 timeout=address.timeout_s,
             )
         except (MilvusException, grpc.RpcError) as error:
-            raise Unavailable(f"Milvus at {address} cannot be reached: {_told(error)}") from None
+            told = _told(error)
+            if told == _NOT_OPENED:
+                told += "; another process may have it open, which milvus-lite lets one alone do"
+            raise Unavailable(f"Milvus at {address} cannot be reached: {told}") from None
         self._executor = ThreadPoolExecutor(CALLS, "milvus")
 
     async def run(

@@ -1,9 +1,11 @@
 """What an error of Milvus tells our callers, and what of the address is told at all."""
 
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from milvus_lite import MilvusLite
 from pymilvus.exceptions import MilvusException
 
 from finesieve_server.errors import (
@@ -53,6 +55,7 @@ def caller(error: Exception) -> Caller:
         (MilvusException(code=1400), FailedPrecondition),
         (FailedCall(grpc.StatusCode.UNAVAILABLE), Unavailable),
         (FailedCall(grpc.StatusCode.DEADLINE_EXCEEDED), Unavailable),
+        (FailedCall(grpc.StatusCode.RESOURCE_EXHAUSTED), InvalidArgument),
         (FailedCall(grpc.StatusCode.UNAUTHENTICATED), FailedPrecondition),
     ],
 )
@@ -85,3 +88,14 @@ def test_an_address_is_told_without_its_credentials() -> None:
 def test_milvus_that_does_not_answer_is_unavailable() -> None:
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1 cannot be reached"):
         Connection(Address("http://127.0.0.1:1", timeout_s=5))
+
+
+def test_a_file_that_another_has_open_is_said_to_be(tmp_path: Path) -> None:
+    folder = tmp_path / "milvus.db"
+    first = MilvusLite(str(folder))
+
+    with pytest.raises(Unavailable, match="another process may have it open"):
+        Connection(Address(str(folder)))
+
+    first.close()
+    Connection(Address(str(folder))).close()
