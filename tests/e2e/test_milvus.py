@@ -62,6 +62,34 @@ def test_ingest_search_filter_delete_and_restart(start_server: StartServer, tmp_
         assert list(client.all_collections()) == []
 
 
+def test_words_and_both_lists_find_what_they_find_in_the_embedded_index(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    embedded, milvus = start_server(), start_server(*options(tmp_path))
+    stored = [*passages(), passage("han", "我喜欢喝茶。"), passage("street", "Eine lange Straße")]
+    with Client(embedded.address) as one, Client(milvus.address) as other:
+        for client in (one, other):
+            client.create_collection("docs")
+            client.upsert_passages("docs", stored)
+
+        def retrieved(client: Client, query: str, mode: str) -> list[str]:
+            answer = client.retrieve("docs", query, mode=mode)  # type: ignore[arg-type]
+            return [each.passage.id for each in answer.hits]
+
+        for query, sought in [
+            ("喝茶", "han"),
+            ("STRASSE", "street"),
+            ("threading", "p2"),
+            ("Where do eels go to reproduce?", f"p{EEL}"),
+        ]:
+            for mode in ("lexical", "hybrid"):
+                there = retrieved(other, query, mode)
+                assert there == retrieved(one, query, mode), (query, mode)
+                assert there[0] == sought, (query, mode)
+            assert len(retrieved(other, query, "hybrid")) == len(stored), "the dense list is in it"
+            assert found(other, query, mode="hybrid") == found(one, query, mode="hybrid")
+
+
 def test_passages_move_from_the_embedded_index_to_milvus_as_they_are(
     start_server: StartServer, tmp_path: Path
 ) -> None:
@@ -101,6 +129,23 @@ def test_a_server_that_cannot_reach_its_milvus_says_so_and_ends(
     assert says in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "secret" not in ended.stderr + ended.stdout
+
+
+def test_a_server_whose_file_another_has_says_so_and_ends(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    start_server(*options(tmp_path))
+
+    ended = subprocess.run(
+        [COMMAND, *options(tmp_path), "--models", "none", "--port", "0", "--metrics-port", "-1"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert ended.returncode == 2
+    assert "another process may have it open" in ended.stderr
 
 
 def test_without_the_extra_the_server_says_what_to_install(tmp_path: Path) -> None:

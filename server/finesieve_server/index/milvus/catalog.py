@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from finesieve_server.errors import AlreadyExists, CollectionNotFound, Unavailable
+from finesieve_server.errors import (
+    AlreadyExists,
+    CollectionNotFound,
+    FailedPrecondition,
+    Unavailable,
+)
 from finesieve_server.index.milvus import schema
 from finesieve_server.index.milvus.collection import Collection
 from finesieve_server.index.milvus.connection import Address, Caller, Connection
@@ -42,7 +47,7 @@ class Catalog:
         return cls(await asyncio.to_thread(Connection, address))
 
     async def get(self, name: str) -> Collection:
-        """Return a collection. Raises CollectionNotFound."""
+        """Return a collection. Raises CollectionNotFound, FailedPrecondition for another format."""
         known = self._known.get(name)
         if known is not None and time.monotonic() - known.asked_s < _FRESH_S:
             return known.collection
@@ -60,8 +65,8 @@ class Catalog:
             if name > after and len(page) < limit:
                 try:
                     page.append(await self.get(name))
-                except CollectionNotFound:
-                    continue  # somebody else's, or deleted meanwhile
+                except (CollectionNotFound, FailedPrecondition):
+                    continue  # somebody else's, another version's, or deleted meanwhile
         return page
 
     async def create(self, spec: CollectionSpec) -> Collection:

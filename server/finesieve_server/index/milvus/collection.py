@@ -27,6 +27,7 @@ from finesieve_server.index.milvus.expressions import (
     id_in,
     in_documents,
 )
+from finesieve_server.index.milvus.lexical import words_of_query
 from finesieve_server.index.milvus.reader import Reader
 from finesieve_server.index.records import (
     CollectionInfo,
@@ -192,8 +193,9 @@ class Collection:
     ) -> list[list[Found]]:
         """Return per query the passages that share most with its words, by BM25, best first."""
         # Milvus gives BM25 itself, milvus-lite its negative.
+        words = [words_of_query(query) for query in queries]
         return await self._search(
-            queries, top_k, "words", {"metric_type": "BM25"}, filter, view, abs
+            words, top_k, "word_counts", {"metric_type": "BM25"}, filter, view, abs
         )
 
     def close(self, refusal: FinesieveError | None = None) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import orjson
 from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
 
-from finesieve_server.errors import InvalidArgument, TooLong
+from finesieve_server.errors import FailedPrecondition, InvalidArgument, TooLong
+from finesieve_server.index import bm25
+from finesieve_server.index.milvus.lexical import ANALYZER, MAX_WORDS_BYTES, words_of_passage
 from finesieve_server.index.milvus.terms import (
     MAX_TERMS,
     TERM_LENGTH,
@@ -26,7 +28,7 @@ from finesieve_server.index.records import (
     View,
 )
 
-FORMAT = 1  # of all that is said here
+FORMAT = 2  # of all that is said here
 MAX_BYTES = 65_535  # of a text or a JSON value
 
 METRICS = {Distance.COSINE: "COSINE", Distance.DOT: "IP", Distance.L2: "L2"}
@@ -78,12 +80,21 @@ def properties_of(spec: CollectionSpec, create_time: datetime, creation: str) ->
 
 
 def read_properties(properties: Mapping[str, str]) -> tuple[CollectionSpec, datetime] | None:
-    """Return the spec and when it was written; None where the collection is not ours."""
+    """Return the spec and when it was written; None where the collection is not ours.
+
+    Raises FailedPrecondition where another version of finesieve made it.
+    """
     if _SPEC not in properties:
         return None
     described = json.loads(properties[_SPEC])
-    if described.pop("format") != FORMAT:
-        return None
+    made_as = described.pop("format")
+    if made_as != FORMAT:
+        name = described["name"]
+        raise FailedPrecondition(
+            f"collection {name!r} lies in Milvus in format {made_as}, and this server reads "
+            f"format {FORMAT}; use the version that made it, or drop {milvus_name(name)} in "
+            "Milvus and load its passages again"
+        )
     create_time = datetime.fromisoformat(described.pop("create_time")).astimezone(UTC)
     described["distance"] = Distance(described["distance"])
     described["hnsw"] = HnswOptions(**described["hnsw"])
@@ -96,10 +107,18 @@ def schema_of(spec: CollectionSpec) -> CollectionSchema:
     add = schema.add_field
     add("id", DataType.VARCHAR, is_primary=True, max_length=256)
     add("embedding", DataType.FLOAT_VECTOR, dim=spec.dimension)
-    # The title, a space, and the text, which are searched by words together.
-    add("text", DataType.VARCHAR, max_length=MAX_BYTES, enable_analyzer=True)
+    # The title, a space, and the text.
+    add("text", DataType.VARCHAR, max_length=MAX_BYTES)
     add("title_chars", DataType.INT32)
-    add("words", DataType.SPARSE_FLOAT_VECTOR)
+    # What lexical search asks; lexical.py says how.
+    add(
+        "words",
+        DataType.VARCHAR,
+        max_length=MAX_WORDS_BYTES,
+        enable_analyzer=True,
+        analyzer_params=ANALYZER,
+    )
+    add("word_counts", DataType.SPARSE_FLOAT_VECTOR)
     add("metadata", DataType.JSON)
     add("document_id", DataType.VARCHAR, max_length=256)
     add("ordinal", DataType.INT64)
@@ -114,7 +133,7 @@ def schema_of(spec: CollectionSpec) -> CollectionSchema:
         max_length=TERM_LENGTH,
     )
     add("bounds", DataType.JSON)
-    schema.add_function(Function("bm25", FunctionType.BM25, ["text"], ["words"]))
+    schema.add_function(Function("bm25", FunctionType.BM25, ["words"], ["word_counts"]))
     return schema
 
 
@@ -127,7 +146,12 @@ def indexes_of(spec: CollectionSpec, *, of_terms: bool) -> Any:
         metric_type=METRICS[spec.distance],
         params={"M": spec.hnsw.m, "efConstruction": spec.hnsw.ef_construction},
     )
-    indexes.add_index("words", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
+    indexes.add_index(
+        "word_counts",
+        index_type="SPARSE_INVERTED_INDEX",
+        metric_type="BM25",
+        params={"bm25_k1": bm25.K1, "bm25_b": bm25.B},
+    )
     if of_terms:
         indexes.add_index("terms", index_type="INVERTED")
     return indexes
@@ -158,6 +182,8 @@ def row_of(position: int, passage: Passage, embedding: Embedding, comparable: Em
         "embedding": _held(embedding, comparable),
         "text": text,
         "title_chars": len(passage.title),
+        # Context is not found, and its words make no others common.
+        "words": "" if passage.context_only else words_of_passage(passage.title, passage.text),
         "metadata": passage.metadata,
         "document_id": passage.document_id,
         "ordinal": passage.ordinal,

@@ -33,6 +33,63 @@ async def test_words_are_found_in_titles_and_texts_in_any_case(collection: Colle
     assert await found(collection, "ma") == [], "another word: tones matter"
 
 
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("我喜欢喝茶。", "喝茶"),
+        ("すもももももももものうち", "すもも"),
+        ("한국어로 말해요", "한국어"),
+        ("ไปกินข้าว", "กินข้าว"),
+        ("हिन्दी में", "हिन्दी"),
+        ("hot 🔥", "🔥"),
+        ("She was running.", "run"),
+        ("call foo_bar(x)", "foo"),
+        ("Lange Straße", "strasse"),
+        ("caf\u00e9 noir", "cafe\u0301"),
+        ("\uff26\uff55\uff4c\uff4c width", "full"),
+    ],
+)
+async def test_words_are_those_of_every_script_and_way_of_writing(
+    collection: Collection, text: str, query: str
+) -> None:
+    await store(collection, Passage("sought", text=text), *TEXTS.values())
+
+    assert await found(collection, query) == ["sought"]
+
+
+async def test_a_word_of_the_title_counts_twice(collection: Collection) -> None:
+    await store(
+        collection,
+        Passage("text", text="sieve of one two"),
+        Passage("title", title="sieve", text="one two"),
+        Passage("neither", text="one two three four"),
+    )
+
+    assert await found(collection, "sieve") == ["title", "text"]
+
+
+async def test_a_word_twice_in_a_query_counts_once(collection: Collection) -> None:
+    await store(collection, *TEXTS.values())
+
+    [once, twice] = await collection.search_lexical(["sieve kind", "sieve kinds kind kind"], 10)
+
+    assert [each.score for each in once] == [each.score for each in twice]
+
+
+async def test_every_word_of_a_long_text_is_found(collection: Collection) -> None:
+    long = " ".join(f"{word} and so on" for word in range(4_000))
+    await store(collection, Passage("long", text=long), *TEXTS.values())
+
+    assert await found(collection, "0") == await found(collection, "3999") == ["long"]
+
+
+async def test_every_word_of_very_many_is_found(collection: Collection) -> None:
+    await store(collection, Passage("many", text=" ".join(map(str, range(10_000)))))
+
+    assert await found(collection, "0") == ["many"]
+    assert await found(collection, "9999") == ["many"]
+
+
 async def test_the_best_come_first_and_only_as_many_as_asked(collection: Collection) -> None:
     await store(collection, *TEXTS.values())
 
@@ -53,6 +110,16 @@ async def test_only_matches_of_a_filter_are_found(collection: Collection) -> Non
     )
 
     assert [each.passage for each in answer] == [Passage("twice")]
+
+
+async def test_a_score_by_words_does_not_depend_on_the_filter(collection: Collection) -> None:
+    await store(collection, *TEXTS.values())
+
+    [every] = await collection.search_lexical(["sieve"], 10)
+    [filtered] = await collection.search_lexical(["sieve"], 10, filter=Match("kind", ["x"]))
+
+    [twice] = [each.score for each in every if each.passage.id == "twice"]
+    assert [each.score for each in filtered] == [twice]
 
 
 async def test_updates_and_deletes_show_at_once(collection: Collection) -> None:
