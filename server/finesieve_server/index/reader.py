@@ -102,12 +102,13 @@ class Reader:
             f"ifnull(octet_length({column}), 0) / {JSON_WEIGHT if column == 'c.metadata' else 1}"
             for column in _COLUMNS[view].split(", ")
         )
-        rows = self._connection.execute(
-            f"SELECT p.label, {sizes} FROM carray(?) wanted"
+        # One text, not one row a label, as below.
+        pairs: str = self._connection.execute(
+            f"SELECT json_group_array(json_array(p.label, {sizes})) FROM carray(?) wanted"
             f" CROSS JOIN passages p ON p.label = wanted.value{_CONTENTS[view]}",
             (apsw.carray(np.ascontiguousarray(labels)),),
-        )
-        return dict(rows)
+        ).get
+        return dict(json.loads(pairs))
 
     def texts(self, labels: Labels) -> list[tuple[str, str]]:
         """Return title and text of each of the labels, in their order."""
