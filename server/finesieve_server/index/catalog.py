@@ -2,10 +2,14 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
-from finesieve_server.errors import AlreadyExists, CollectionNotFound, Unavailable
+import structlog
+
+from finesieve_server.errors import AlreadyExists, CollectionNotFound, DataLoss, Unavailable
 from finesieve_server.index.collection import Collection
 from finesieve_server.index.directory import Directory, Entry
 from finesieve_server.index.records import CollectionSpec
@@ -13,6 +17,8 @@ from finesieve_server.index.upkeep import SNAPSHOT_CHANGES, Shared
 
 OPENERS = 8  # collections whose indexes are brought back at a time
 READERS = 4  # searches and reads at a time, over all collections, at least
+
+_log = structlog.get_logger(__name__)
 
 
 class Catalog:
@@ -118,7 +124,8 @@ class Catalog:
             self._require_open()
             if spec.name in self._collections:
                 raise AlreadyExists(f"a collection {spec.name!r} exists already")
-            entry, collection = await self._make(spec)
+            with _damage_logged():
+                entry, collection = await self._make(spec)
             self._entries[spec.name] = entry
             self._collections[spec.name] = collection
             return collection
@@ -128,7 +135,8 @@ class Catalog:
             self._require_open()
             collection = await self.get(name)
             entry = self._entries[name]
-            await asyncio.to_thread(self._directory.remove_row, entry)
+            with _damage_logged():
+                await asyncio.to_thread(self._directory.remove_row, entry)
             del self._collections[name], self._entries[name]
             await collection.close(deleted=True)
             await asyncio.to_thread(self._directory.remove_folder, entry)
@@ -152,3 +160,16 @@ class Catalog:
     def _require_open(self) -> None:
         if self._closed:
             raise Unavailable("the server is stopping")
+
+
+@contextmanager
+def _damage_logged() -> Iterator[None]:
+    """Tell where the catalog is damaged in the log alone."""
+    try:
+        yield
+    except DataLoss as error:
+        _log.error("catalog damaged", error=str(error))
+        raise DataLoss(
+            "the list of collections is damaged and is to be restored from a backup; "
+            "the server's log says where"
+        ) from error

@@ -352,6 +352,8 @@ class Collection:
         assert self._opening is not None
         try:
             await stage(self._opening)
+        except DataLoss as error:
+            raise self._damaged(error) from error
         except FinesieveError:
             self._require_open()  # that it was deleted says more than that its opening ended
             raise
@@ -361,14 +363,19 @@ class Collection:
                 executor, partial(work, self._engine)
             )
         except DataLoss as error:
-            self._damaged(error)
-            raise
+            raise self._damaged(error) from error
 
     def _require_open(self) -> None:
         if self._refusal is not None:
             raise self._refusal
 
-    def _damaged(self, error: DataLoss) -> None:
+    def _damaged(self, error: DataLoss) -> FinesieveError:
+        """Tell where it is damaged in the log alone; return what callers are told."""
         if self._refusal is None:
             _log.error("collection damaged", collection=self.spec.name, error=str(error))
-            self._refusal = error
+            self._refusal = DataLoss(
+                f"collection {self.spec.name!r} is damaged and is to be restored from a backup; "
+                "the server's log says where",
+                metadata={"collection": self.spec.name},
+            )
+        return self._refusal

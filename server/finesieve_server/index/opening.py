@@ -27,7 +27,7 @@ class Opening:
         engine: Engine,
         name: str,
         executor: Executor | None,
-        damaged: Callable[[DataLoss], None],
+        damaged: Callable[[DataLoss], object],
     ) -> None:
         """Begin, on threads of the executor, or where there is none on threads of asyncio's own.
 

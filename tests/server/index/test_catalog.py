@@ -332,7 +332,8 @@ async def test_a_damaged_store_is_data_loss_for_its_collection_and_the_others_se
     await catalog.close()
     damage(store_of(tmp_path, "damaged"))
 
-    catalog = await Catalog.open(tmp_path)
+    with capture_logs() as lines:
+        catalog = await Catalog.open(tmp_path)
     damaged = await catalog.get("damaged")
 
     for call in (
@@ -341,13 +342,36 @@ async def test_a_damaged_store_is_data_loss_for_its_collection_and_the_others_se
         damaged.upsert(passages(1), list(embeddings(1))),
         damaged.page("", 5, 1 << 20, None, View.ID),
     ):
-        with pytest.raises(DataLoss):
+        with pytest.raises(DataLoss) as told:
             await call
+        assert told.value.message.startswith("collection 'damaged' is damaged and is to be")
+        assert str(tmp_path) not in told.value.message
+    assert any(str(tmp_path) in line.get("error", "") for line in lines)
     assert (await damaged.info()).state is State.DAMAGED
     [found] = await (await catalog.get("sound")).search(embeddings(50)[3:4], 1)
     assert ids(found) == ["p00003"]
     await catalog.delete("damaged")
     assert await names(catalog) == ["sound"]
+    await catalog.close()
+
+
+async def test_a_catalog_damaged_while_serving_tells_callers_no_path(tmp_path: Path) -> None:
+    await write_two(tmp_path)
+    catalog = await Catalog.open(tmp_path)
+    database = apsw.Connection(str(tmp_path / "catalog.db"))
+    database.execute("CREATE TABLE other (id); PRAGMA wal_checkpoint(TRUNCATE)")  # nothing cached
+    database.close()
+    with (tmp_path / "catalog.db").open("r+b") as file:
+        file.write(b"\x5a" * 16_384)
+
+    with capture_logs() as lines:
+        for change in (catalog.create(spec("new")), catalog.delete("sound")):
+            with pytest.raises(DataLoss) as told:
+                await change
+            assert told.value.message.startswith("the list of collections is damaged")
+
+    assert all(str(tmp_path) in line["error"] for line in lines)
+    assert len(lines) == 2
     await catalog.close()
 
 
@@ -357,7 +381,7 @@ async def test_a_store_of_another_collection_is_not_served(tmp_path: Path) -> No
 
     catalog = await Catalog.open(tmp_path)
 
-    with pytest.raises(DataLoss, match="is another collection's"):
+    with pytest.raises(DataLoss):
         await (await catalog.get("damaged")).get(["p00001"], View.FULL)
     assert len(await (await catalog.get("sound")).get(["p00001"], View.FULL)) == 1
     await catalog.close()

@@ -151,7 +151,7 @@ async def test_a_damage_that_the_opening_meets_is_told_at_once_and_the_others_se
     with structlog.testing.capture_logs() as log:
         catalog = await Catalog.open(tmp_path)
         [found] = await (await catalog.get("other")).search(embeddings(3)[:1], 1)
-        with pytest.raises(DataLoss, match="is damaged"):
+        with pytest.raises(DataLoss, match="collection 'docs' is damaged and"):
             await (await catalog.get("docs")).search(embeddings(1), 1)
 
     assert ids(found) == ["p00000"]
