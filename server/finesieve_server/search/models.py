@@ -32,9 +32,14 @@ class Models:
         }
 
     def bi_encoder(self, name: str = "") -> BiEncoder:
-        """Raises ModelNotFound, or FailedPrecondition where the model is a cross-encoder."""
+        """Raises ModelNotFound, FailedPrecondition for a cross-encoder and where there is none."""
         if name in self._cross_encoders:
             raise FailedPrecondition(f"model {name!r} is a cross-encoder; a bi-encoder is needed")
+        if not name and not self._bi_encoders:
+            raise FailedPrecondition(
+                "this server has no bi-encoder; bring embeddings, in a collection made with "
+                "caller_embeds, or start it with a bi-encoder in --models"
+            )
         return _find(name, self._bi_encoders)
 
     def cross_encoder(self, name: str = "") -> CrossEncoder:

@@ -114,6 +114,18 @@ async def test_a_collection_that_cannot_be_is_refused(
     assert (outcome.code, outcome.fields) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
 
 
+async def test_a_server_without_a_bi_encoder_says_what_to_do(wire: Wire) -> None:
+    request = retrieval_pb2.CreateCollectionRequest(name="new")
+
+    outcome = await wire.call(SERVICE + "CreateCollection", request)
+
+    assert outcome.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert outcome.message == (
+        "this server has no bi-encoder; bring embeddings, in a collection made with "
+        "caller_embeds, or start it with a bi-encoder in --models"
+    )
+
+
 async def test_collections_are_listed_by_name_page_by_page_and_deleted(wire: Wire) -> None:
     for name in ("b", "a", "c"):
         await create(wire, name)
