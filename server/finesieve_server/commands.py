@@ -119,7 +119,8 @@ def backup(
     What was acknowledged before is in the copy, and no batch is there by half. To restore, start a
     server with --data-dir on the copy, or on a copy of it. The newest saved index comes along, and
     the start adds what came after it; where none was saved yet, as for the first 2,000 vectors or
-    the first seconds of a load, the start makes it, at some thousand vectors a second.
+    the first seconds of a load, the start makes it in the background, as a load does, and searches
+    are exact meanwhile.
     """
     with _bars() as bars:
         copied = copies.backup(data_dir, to, bars.of)
