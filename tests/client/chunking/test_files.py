@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,7 @@ def test_a_file_named_twice_is_one_document(folder: Path) -> None:
     found = find_files([folder, folder / "a.txt", Path("./docs/../docs/b.md")])
 
     assert list(found.files) == ["docs/a.txt", "docs/b.md", "docs/sub/c.html"]
-    assert found.clashing == []
+    assert found.refused == []
 
 
 def test_two_files_of_one_id_clash(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,13 +53,37 @@ def test_two_files_of_one_id_clash(folder: Path, monkeypatch: pytest.MonkeyPatch
     found = find_files([Path("a.txt"), Path("../a.txt")])
 
     assert found.files == {"a.txt": Path("a.txt")}
-    assert found.clashing == [(Path("../a.txt"), Path("a.txt"))]
+    assert found.refused == [(Path("../a.txt"), "would have the same id as a.txt")]
 
 
 def test_a_link_to_a_folder_is_not_followed(folder: Path) -> None:
     (folder / "loop").symlink_to(folder.resolve())
 
     assert list(find_files([folder]).files) == ["docs/a.txt", "docs/b.md", "docs/sub/c.html"]
+
+
+def test_links_in_a_circle_are_files_like_others(folder: Path) -> None:
+    (folder / "c.md").symlink_to("d.md")
+    (folder / "d.md").symlink_to("c.md")
+
+    assert len(find_files([folder, folder]).files) == 5
+
+
+def test_a_folder_that_cannot_be_read_costs_what_is_below_it_alone(folder: Path) -> None:
+    at = os.open(folder, os.O_RDONLY)
+    for _ in range(17):  # deeper than a path may be long
+        os.mkdir("a" * 250, dir_fd=at)
+        below = os.open("a" * 250, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+
+    found = find_files([folder])
+
+    assert list(found.files) == ["docs/a.txt", "docs/b.md", "docs/sub/c.html"]
+    ((path, reason),) = found.refused
+    assert path.name == "a" * 250
+    assert reason == os.strerror(errno.ENAMETOOLONG)
 
 
 def test_what_is_not_there_is_an_error(folder: Path) -> None:

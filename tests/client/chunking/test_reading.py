@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,13 @@ def test_what_cannot_be_read_says_why(path: Path, content: bytes, reason: str) -
     path.write_bytes(content)
 
     with pytest.raises(UnreadableFile, match=reason):
+        read_file(path)
+
+
+def test_a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for(path: Path) -> None:
+    os.mkfifo(path)
+
+    with pytest.raises(UnreadableFile, match="is no regular file"):
         read_file(path)
 
 

@@ -1,6 +1,7 @@
 """Read a document in whatever format it is: its content says so, else its name, else it is text."""
 
 import re
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,8 +28,11 @@ _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w-]+)", re.IG
 
 def read_file(path: Path) -> Source:
     """Return what a file says; raises UnreadableFile where that is no text, and OSError."""
-    if (num_bytes := path.stat().st_size) > MAX_FILE_BYTES:
-        raise UnreadableFile(f"has {num_bytes:,} bytes; {MAX_FILE_BYTES:,} are allowed")
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # a pipe may never end, nor even begin
+        raise UnreadableFile("is no regular file")
+    if status.st_size > MAX_FILE_BYTES:
+        raise UnreadableFile(f"has {status.st_size:,} bytes; {MAX_FILE_BYTES:,} are allowed")
     content = path.read_bytes()
     written_as = _format_of(path, content)
     if written_as is Format.PDF:

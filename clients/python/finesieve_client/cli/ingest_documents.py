@@ -87,7 +87,7 @@ class DocumentLoad:
             collection = await make_where_missing(client, self.collection, embedding_model)
             documents = self._documents(await self._options(client, collection))
             with progress_bar() as progress:
-                num_files = len(self._found.files) + len(self._found.clashing)
+                num_files = len(self._found.files) + len(self._found.refused)
                 bar = progress.add_task(f"into {self.collection}", total=num_files)
                 async for outcome in store_documents(
                     client, self.collection, documents, stalled=say_what_is_waited_for
@@ -114,8 +114,8 @@ class DocumentLoad:
         return replace(options, count_tokens=counter, added_tokens=described.added_tokens)
 
     def _documents(self, options: ChunkOptions) -> Iterator[Document | BadDocument]:
-        for path, first in self._found.clashing:
-            yield BadDocument(str(path), f"would have the same id as {first}")
+        for path, reason in self._found.refused:
+            yield BadDocument(str(path), reason)
         for document_id, path in self._found.files.items():
             try:
                 yield read_document(document_id, path, options)
