@@ -104,6 +104,39 @@ def test_a_document_that_became_shorter_leaves_nothing_behind(
     assert max(ends) == len(long_text(20))
 
 
+def test_a_document_that_became_empty_is_found_no_more(
+    server: ServerProcess, client: Client, folder: Path
+) -> None:
+    values(run(server, "docs", "-c", "chunk-emptied", "--json"))
+    (folder / "whales.txt").write_text("")
+    (folder / "bats.html").write_bytes(b"a\0b")  # which cannot be read, and keeps its old text
+
+    result = run(server, "docs", "-c", "chunk-emptied")
+
+    assert result.exit_code == 1
+    assert "docs/whales.txt: not stored: has no text" in result.stderr
+    assert "1 passages removed that they no longer hold" in result.stderr
+    assert stored(client, "chunk-emptied").keys() == {
+        "docs/bats.html#0",
+        "docs/camels.pdf#0",
+        "docs/eels.md#0",
+    }
+
+
+def test_a_name_that_is_not_utf_8_costs_nothing(
+    server: ServerProcess, client: Client, folder: Path
+) -> None:
+    Path(os.fsdecode(bytes(folder) + b"/b\xff.txt")).write_text(BEES)
+    Path(os.fsdecode(bytes(folder) + b"/e\xff.txt")).write_text("")
+
+    result = run(server, "docs", "-c", "chunk-odd-name", "--json")
+
+    assert "docs/b?.txt: its name is not UTF-8" in result.stderr
+    assert json.loads(result.stdout)["bad"] == [{"path": "docs/e?.txt", "reason": "has no text"}]
+    (odd,) = [each for each in stored(client, "chunk-odd-name").values() if each.text == BEES]
+    assert (odd.title, metadata_of(odd)["source"]) == ("b?", "docs/b?.txt")
+
+
 def test_a_run_that_was_interrupted_is_repaired_by_the_next(
     server: ServerProcess, client: Client, folder: Path
 ) -> None:

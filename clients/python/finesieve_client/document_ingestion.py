@@ -68,8 +68,10 @@ class DocumentWriter:
     async def write(self, batch: Sequence[Document | BadDocument]) -> Outcome:
         """Store what of a batch is good and not there yet."""
         documents = [each for each in batch if isinstance(each, Document)]
+        bad = [each for each in batch if isinstance(each, BadDocument)]
         outcome = Outcome(
-            bad=[each for each in batch if isinstance(each, BadDocument)],
+            bad=bad,
+            removed=await self._remove([each.emptied_id for each in bad if each.emptied_id]),
             warnings=[(each.path, warning) for each in documents for warning in each.warnings],
         )
         stored = await self._stored(documents)
@@ -80,6 +82,16 @@ class DocumentWriter:
         elif changed:
             outcome += await self._replace(changed, stored)
         return outcome
+
+    async def _remove(self, document_ids: Sequence[str]) -> int:
+        """Remove what the collection has of these documents; return how many passages."""
+        if self._was_empty or not document_ids:
+            return 0
+        any_of = reduce(or_, [document(each) for each in document_ids])
+        answer = await self._patience.call(
+            partial(self._client.delete_passages, self._collection, filter=any_of)
+        )
+        return answer.deleted
 
     async def _stored(self, documents: Sequence[Document]) -> dict[str, dict[str, Passage]]:
         """Return what the collection has of these documents: passages by id, by document."""

@@ -33,10 +33,14 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class BadDocument:
-    """One document that is not stored, and why."""
+    """One document that is not stored, and why.
+
+    `emptied_id`: its id where it holds no text any more, so that what is stored of it goes.
+    """
 
     path: str
     reason: str
+    emptied_id: str = ""
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from finesieve.v1.passages_pb2 import Passage
-from finesieve_client.chunking.names import document_id_of, passage_id
+from finesieve_client.chunking.names import document_id_of, passage_id, shown
 from finesieve_client.chunking.packing import Headings, Part, Piece, common, pack
 from finesieve_client.chunking.reading import read_file, read_text
 from finesieve_client.chunking.sentences import Span, finer, sentences
@@ -92,7 +92,7 @@ def chunk_file(
     """
     path = Path(path)
     name = document_id_of(path) if document_id is None else document_id
-    return chunk(read_file(path), name, title=path.stem, options=options)
+    return chunk(read_file(path), name, title=shown(path.stem), options=options)
 
 
 def chunk(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from finesieve_client.chunking.names import document_id_of
+from finesieve_client.chunking.names import document_id_of, shown
 from finesieve_client.chunking.reading import FORMATS
 
 
@@ -26,7 +26,7 @@ class Found:
         """Add a file, unless it is there already."""
         first = self.files.setdefault(document_id_of(path), path)
         if os.path.realpath(first) != os.path.realpath(path):
-            self.refused.append((path, f"would have the same id as {first}"))
+            self.refused.append((path, f"would have the same id as {shown(first)}"))
 
     def refuse(self, error: OSError) -> None:
         """Add a folder that cannot be read."""
@@ -50,7 +50,7 @@ def find_files(paths: Sequence[Path], include: Sequence[str] = ()) -> Found:
             if _is_included(file.relative_to(path), include):
                 found.add(file)
             else:
-                found.left_aside[file.suffix.lower() or file.name] += 1
+                found.left_aside[shown(file.suffix.lower() or file.name)] += 1
     return found
 
 

@@ -28,6 +28,11 @@ def document_id_of(path: Path) -> str:
     return f"{digest}~{end}"
 
 
+def shown(path: Path | str) -> str:
+    """Return a path, or a part of one, as text: what is no character becomes a question mark."""
+    return str(path).encode("utf-8", "replace").decode()
+
+
 def passage_id(document_id: str, level: int, number: int) -> str:
     """Return the id of a leaf, "guide.md#7", or of a parent, "guide.md#1.7"."""
     return f"{document_id}#{level}.{number}" if level else f"{document_id}#{number}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from finesieve_client.chunking.encoding import decode
 from finesieve_client.chunking.extraction import html, markdown, pdf
-from finesieve_client.chunking.source import Block, Format, Source, UnreadableFile
+from finesieve_client.chunking.source import Block, Format, NoText, Source, UnreadableFile
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 FORMATS = {
@@ -66,5 +66,5 @@ def _format_of(path: Path, content: bytes) -> Format:
 def _with_text(source: Source) -> Source:
     """Return the source; raises UnreadableFile where it is white space alone."""
     if not source.text or source.text.isspace() or not source.blocks:
-        raise UnreadableFile("has no text")
+        raise NoText("has no text")
     return source

@@ -19,6 +19,10 @@ class UnreadableFile(Exception):
     """A file that has no text for us, and why."""
 
 
+class NoText(UnreadableFile):
+    """A file that was read, and holds no text."""
+
+
 class MissingExtra(ImportError):
     """A library of finesieve[ingest] that is not installed."""
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finesieve.v1.passages_pb2 import Collection
@@ -12,7 +12,9 @@ from finesieve_client.async_client import AsyncClient
 from finesieve_client.chunking import ChunkOptions, UnreadableFile, chunk
 from finesieve_client.chunking.chunker import DEFAULT_PARENTS_SIZE, DEFAULT_SIZE
 from finesieve_client.chunking.files import find_files
+from finesieve_client.chunking.names import shown
 from finesieve_client.chunking.reading import read_file
+from finesieve_client.chunking.source import NoText
 from finesieve_client.cli.destination import make_where_missing, say_what_is_waited_for
 from finesieve_client.cli.session import Session
 from finesieve_client.cli.terminal import plain, progress_bar, say, write_json
@@ -115,14 +117,16 @@ class DocumentLoad:
 
     def _documents(self, options: ChunkOptions) -> Iterator[Document | BadDocument]:
         for path, reason in self._found.refused:
-            yield BadDocument(str(path), reason)
+            yield BadDocument(shown(path), reason)
         for document_id, path in self._found.files.items():
             try:
                 yield read_document(document_id, path, options)
+            except NoText as error:
+                yield BadDocument(shown(path), str(error), emptied_id=document_id)
             except UnreadableFile as error:
-                yield BadDocument(str(path), str(error))
+                yield BadDocument(shown(path), str(error))
             except OSError as error:
-                yield BadDocument(str(path), error.strerror or str(error))
+                yield BadDocument(shown(path), error.strerror or str(error))
 
     def _take(self, outcome: Outcome) -> None:
         for path, warning in outcome.warnings:
@@ -140,7 +144,10 @@ class DocumentLoad:
             "unchanged": total.unchanged,
             "passages": total.stored,
             "removed": total.removed,
-            "bad": [asdict(each) for each in sorted(total.bad, key=lambda each: each.path)],
+            "bad": [
+                {"path": each.path, "reason": each.reason}
+                for each in sorted(total.bad, key=lambda each: each.path)
+            ],
             "warnings": [f"{path}: {warning}" for path, warning in sorted(total.warnings)],
             "left_aside": dict(self._found.left_aside),
         }
@@ -164,9 +171,9 @@ class DocumentLoad:
 def read_document(document_id: str, path: Path, options: ChunkOptions) -> Document:
     """Return a file as a document; raises UnreadableFile and OSError."""
     source = read_file(path)
-    # What a file name has that is no character becomes a question mark.
-    name = str(path).encode("utf-8", "replace").decode()
+    name = shown(path)
     passages = chunk(
-        source, document_id, title=path.stem, metadata={"source": name}, options=options
+        source, document_id, title=shown(path.stem), metadata={"source": name}, options=options
     )
-    return Document(document_id, name, passages, source.warnings)
+    odd = () if name == str(path) else (f"its name is not UTF-8; stored as {document_id}",)
+    return Document(document_id, name, passages, (*odd, *source.warnings))
