@@ -11,9 +11,10 @@ import numpy as np
 
 from finesieve_server.errors import FinesieveError, InvalidArgument
 from finesieve_server.index.database import connect, translated
-from finesieve_server.index.directory import STORE, Entry
+from finesieve_server.index.directory import Entry
 from finesieve_server.index.distances import comparable
 from finesieve_server.index.filter_sql import fields_of
+from finesieve_server.index.folders import STORE
 from finesieve_server.index.formats import format_of
 from finesieve_server.index.manifest import MANIFEST, BadSnapshot
 from finesieve_server.index.progress import Progress

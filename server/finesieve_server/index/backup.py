@@ -12,7 +12,8 @@ from pathlib import Path
 from finesieve_server.errors import DataLoss, FailedPrecondition
 from finesieve_server.index import snapshot
 from finesieve_server.index.database import connect, translated
-from finesieve_server.index.directory import CATALOG, COLLECTIONS, LOCK, STORE, Directory
+from finesieve_server.index.directory import CATALOG, COLLECTIONS, LOCK, Directory
+from finesieve_server.index.folders import STORE
 from finesieve_server.index.maintenance import ProgressOf, require_directory
 from finesieve_server.index.manifest import BadSnapshot, sync_folder
 from finesieve_server.index.progress import Progress

@@ -9,7 +9,6 @@ whatever else lies among the folders: somebody put it there.
 import fcntl
 import json
 import os
-import re
 import shutil
 import time
 import uuid
@@ -21,8 +20,16 @@ from typing import Any
 import apsw
 import structlog
 
-from finesieve_server.errors import DataLoss, FailedPrecondition, FinesieveError
+from finesieve_server.errors import DataLoss, FailedPrecondition
 from finesieve_server.index.database import connect, transaction, translated
+from finesieve_server.index.folders import (
+    DELETED,
+    STORE,
+    UID,
+    holds_nothing,
+    mark_of,
+    of_collections,
+)
 from finesieve_server.index.formats import upgrade
 from finesieve_server.index.manifest import sync_folder
 from finesieve_server.index.progress import logged
@@ -33,11 +40,8 @@ FORMAT = 1
 CATALOG = "catalog.db"
 COLLECTIONS = "collections"
 LOCK = "lock"
-STORE = "store.db"
-DELETED = ".deleted"  # the suffix of an empty file beside a folder that is being deleted
 WHAT_TO_DO = "put the catalog.db of a backup in its place, or start with another data directory"
 
-_UID = re.compile("[0-9a-f]{32}")
 _SCHEMA = f"""
 CREATE TABLE collections (
     uid TEXT PRIMARY KEY,  -- its folder's name
@@ -84,7 +88,7 @@ class Directory:
                 "written, or made"
             ) from error
         try:
-            self._database = _open_database(self._path, new=not _of_collections(self._folders))
+            self._database = _open_database(self._path, new=not of_collections(self._folders))
         except BaseException:
             os.close(self._lock_file)
             raise
@@ -103,19 +107,19 @@ class Directory:
     def orphans(self) -> list[Path]:
         """Return each folder of a collection that no row names."""
         named = {entry.folder for entry in self.entries()}
-        return [folder for folder in _of_collections(self._folders) if folder not in named]
+        return [folder for folder in of_collections(self._folders) if folder not in named]
 
     def remove_orphans(self) -> None:
         """Remove what a crash left of a creation or a deletion, and nothing else."""
         for folder in self.orphans():
-            if _mark(folder).exists() or _holds_nothing(folder):
+            if mark_of(folder).exists() or holds_nothing(folder):
                 _log.info("orphan folder removed", folder=folder.name)
                 shutil.rmtree(folder)
             else:
                 _log.warning("folder not in the catalog", folder=str(folder))
-        ours = _of_collections(self._folders)
+        ours = of_collections(self._folders)
         for path in sorted(set(self._folders.iterdir()) - set(ours)):
-            if path.name.endswith(DELETED) and _UID.fullmatch(path.stem) and path.is_file():
+            if path.name.endswith(DELETED) and UID.fullmatch(path.stem) and path.is_file():
                 path.unlink()
             else:
                 _log.warning("not a collection's folder; left as it is", path=str(path))
@@ -147,7 +151,7 @@ class Directory:
     def remove_row(self, entry: Entry) -> None:
         """From here on the collection does not exist."""
         with translated(self._path, self._database):
-            _mark(entry.folder).touch()
+            mark_of(entry.folder).touch()
             sync_folder(self._folders)
             try:
                 with transaction(self._database):
@@ -155,14 +159,14 @@ class Directory:
                         "DELETE FROM collections WHERE name = ?", (entry.spec.name,)
                     )
             except BaseException:
-                _mark(entry.folder).unlink()
+                mark_of(entry.folder).unlink()
                 raise
 
     def remove_folder(self, entry: Entry) -> None:
         """Remove all files of a collection without a row."""
         if entry.folder.exists():  # or the collection was damaged
             shutil.rmtree(entry.folder)
-        _mark(entry.folder).unlink(missing_ok=True)
+        mark_of(entry.folder).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let another process have the directory."""
@@ -173,7 +177,7 @@ class Directory:
         text = uid.decode(errors="replace")
         try:
             decoded = _decode(spec.decode())
-            if not _UID.fullmatch(text) or decoded.name.encode() != name:
+            if not UID.fullmatch(text) or decoded.name.encode() != name:
                 raise ValueError("its names do not agree")
             create_time = datetime.fromtimestamp(create_us / 1e6, UTC)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError) as error:
@@ -181,7 +185,7 @@ class Directory:
                 name.decode(errors="replace"), "", "", 0, Distance.COSINE, HnswOptions(), False
             )
             # Whatever the row says, the folder is none outside.
-            folder = self._folders / (text if _UID.fullmatch(text) else f"damaged-{uid.hex()}")
+            folder = self._folders / (text if UID.fullmatch(text) else f"damaged-{uid.hex()}")
             damage = f"its row in {self._path} is damaged: {error}; {WHAT_TO_DO}"
             return Entry(text, unknown, datetime.fromtimestamp(0, UTC), folder, damage)
         return Entry(text, decoded, create_time, self._folders / text)
@@ -199,42 +203,6 @@ def require_content(path: Path) -> None:
         finally:
             connection.close()
     raise DataLoss(f"{path} is damaged: it holds nothing; {WHAT_TO_DO}")
-
-
-def _of_collections(folders: Path) -> list[Path]:
-    folders_in = (path for path in sorted(folders.iterdir()) if path.is_dir())
-    return [path for path in folders_in if _UID.fullmatch(path.name)]
-
-
-def _mark(folder: Path) -> Path:
-    return folder.with_name(folder.name + DELETED)
-
-
-def _holds_nothing(folder: Path) -> bool:
-    """Return whether a creation got no further than this."""
-    store = folder / STORE
-    try:
-        if not all(_of_creation(path) for path in folder.iterdir()):
-            return False
-        if not store.exists():
-            return True
-        connection = connect(store)
-        try:
-            with translated(store, connection):
-                if not connection.execute("SELECT count(*) FROM sqlite_schema").get:
-                    return True
-                return not connection.execute("SELECT count(*) FROM passages").get
-        finally:
-            connection.close()
-    except (FinesieveError, apsw.Error, OSError) as error:
-        _log.warning("folder cannot be read", folder=str(folder), error=str(error))
-        return False
-
-
-def _of_creation(path: Path) -> bool:
-    """Return whether a file is one that a collection without passages has."""
-    log = path.name in (STORE, f"{STORE}-wal", f"{STORE}-shm", f"{STORE}-journal")
-    return log or (path.match("vectors-*.f32") and not path.stat().st_size)
 
 
 def _open_database(path: Path, *, new: bool) -> apsw.Connection:

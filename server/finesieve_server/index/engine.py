@@ -14,9 +14,9 @@ import numpy as np
 from finesieve_server.errors import AnswerTooLarge, DataLoss
 from finesieve_server.index.allowance import Allowance
 from finesieve_server.index.database import translated
-from finesieve_server.index.directory import STORE
 from finesieve_server.index.distances import comparable, comparable_passages
 from finesieve_server.index.filters import Filter
+from finesieve_server.index.folders import STORE
 from finesieve_server.index.progress import Progress
 from finesieve_server.index.reader import Reader
 from finesieve_server.index.records import (

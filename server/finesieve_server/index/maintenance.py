@@ -10,12 +10,12 @@ from finesieve_server.index.audit import Finding, Problem, audit, audit_pages
 from finesieve_server.index.database import connect
 from finesieve_server.index.directory import (
     CATALOG,
-    STORE,
     WHAT_TO_DO,
     Directory,
     Entry,
     require_content,
 )
+from finesieve_server.index.folders import STORE
 from finesieve_server.index.manifest import MANIFEST
 from finesieve_server.index.progress import Progress
 from finesieve_server.index.recovery import fill, new_vectors_path

@@ -18,7 +18,8 @@ from finesieve_server.errors import (
     FailedPrecondition,
 )
 from finesieve_server.index.catalog import Catalog
-from finesieve_server.index.directory import STORE, Directory
+from finesieve_server.index.directory import Directory
+from finesieve_server.index.folders import STORE
 from finesieve_server.index.records import (
     Passage,
     State,
