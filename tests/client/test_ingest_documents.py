@@ -231,9 +231,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_stored(
 def test_a_dry_run_writes_rows_that_ingest_takes_and_asks_no_server(folder: Path) -> None:
     environment = {"FINESIEVE_SERVER": "localhost:1"}
 
-    result = CliRunner().invoke(
-        app, ["ingest", "--chunk", "docs", "-c", "x", "--dry-run"], env=environment
-    )
+    result = CliRunner().invoke(app, ["ingest", "--chunk", "docs", "--dry-run"], env=environment)
 
     assert result.exit_code == 0, result.stderr
     rows = [json.loads(line) for line in result.stdout.splitlines()]
@@ -250,6 +248,7 @@ def test_a_dry_run_writes_rows_that_ingest_takes_and_asks_no_server(folder: Path
     ("arguments", "reason"),
     [
         (("docs", "-c", "x", "--size", "8"), "size is 8; allowed 32..4096"),
+        (("docs", "-c", "x", "--language", "zz"), "language is 'zz'; allowed are the codes of ISO"),
         (("docs", "-c", "x", "--overlap", "200"), "overlap is 200; allowed 0..128"),
         (("-", "-c", "x"), "standard input has no name"),
     ],
@@ -258,6 +257,23 @@ def test_what_is_asked_wrongly_is_said_before_anything_is_done(
     server: ServerProcess, folder: Path, arguments: tuple[str, ...], reason: str
 ) -> None:
     result = run(server, *arguments)
+
+    assert result.exit_code == 2
+    assert reason in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("docs", "-c", "x"), "docs is a folder; with --chunk its documents are stored"),
+        (("--chunk", "docs"), "--collection NAME is missing"),
+        (("rows.jsonl", "--dry-run"), "--dry-run shows how documents are cut"),
+    ],
+)
+def test_what_is_missing_is_said_without_a_server(
+    folder: Path, arguments: tuple[str, ...], reason: str
+) -> None:
+    result = CliRunner().invoke(app, ["ingest", *arguments])
 
     assert result.exit_code == 2
     assert reason in result.stderr

@@ -47,13 +47,15 @@ def test_a_file_named_twice_is_one_document(folder: Path) -> None:
 
 
 def test_two_files_of_one_id_clash(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("a.txt").write_text("other")
+    Path("elsewhere/deep").mkdir(parents=True)
+    Path("elsewhere/a.txt").write_text("other")
     monkeypatch.chdir(folder)
+    Path("out").symlink_to("../elsewhere/deep")
 
-    found = find_files([Path("a.txt"), Path("../a.txt")])
+    found = find_files([Path("a.txt"), Path("out/../a.txt")])
 
     assert found.files == {"a.txt": Path("a.txt")}
-    assert found.refused == [(Path("../a.txt"), "would have the same id as a.txt")]
+    assert found.refused == [(Path("out/../a.txt"), "would have the same id as a.txt")]
 
 
 def test_a_link_to_a_folder_is_not_followed(folder: Path) -> None:
@@ -97,12 +99,17 @@ def test_what_is_not_there_is_an_error(folder: Path) -> None:
         ("docs/a.md", "docs/a.md"),
         ("./docs//a.md", "docs/a.md"),
         ("docs/../a.md", "a.md"),
-        ("../../a.md", "a.md"),
-        ("/srv/docs/a.md", "srv/docs/a.md"),
+        ("../../a.md", "/srv/a.md"),
+        ("/srv/docs/a.md", "/srv/docs/a.md"),
+        ("/srv/my/docs/docs/a.md", "docs/a.md"),
         ("tài liệu/ế.md", "tài liệu/ế.md"),
     ],
 )
-def test_a_document_is_named_by_its_path(path: str, name: str) -> None:
+def test_a_document_is_named_by_its_path(
+    path: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getcwd", lambda: "/srv/my/docs")
+
     assert document_id_of(Path(path)) == name
 
 

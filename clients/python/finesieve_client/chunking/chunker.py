@@ -15,7 +15,7 @@ from finesieve.v1.passages_pb2 import Passage
 from finesieve_client.chunking.names import document_id_of, passage_id, shown
 from finesieve_client.chunking.packing import Headings, Part, Piece, common, pack
 from finesieve_client.chunking.reading import read_file, read_text
-from finesieve_client.chunking.sentences import Span, finer, sentences
+from finesieve_client.chunking.sentences import LANGUAGES, Span, finer, sentences
 from finesieve_client.chunking.source import Block, Format, Source
 from finesieve_client.chunking.titles import SEPARATOR, Titles
 from finesieve_client.chunking.tokens import CountTokens, estimate_tokens
@@ -54,6 +54,11 @@ class ChunkOptions:
         if not 0 <= self.overlap <= self.size // 2:
             raise ValueError(
                 f"overlap is {self.overlap}; allowed 0..{self.size // 2}, half of the size"
+            )
+        if self.language not in LANGUAGES:
+            raise ValueError(
+                f"language is {self.language!r}; allowed are the codes of ISO 639-1: "
+                + " ".join(sorted(LANGUAGES))
             )
 
     @property

@@ -11,15 +11,15 @@ _NOT_IN_IDS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def document_id_of(path: Path) -> str:
-    """Return the path as it was given, with slashes and without what leads out of the folder.
+    """Return the path from the working folder, or of what lies outside of it the whole path.
 
-    "./docs/a.md" and "docs/a.md" are "docs/a.md", "/srv/a.md" is "srv/a.md", "../a.md" is "a.md".
+    "./docs/a.md" and "docs/a.md" are "docs/a.md", and "../a.md" in "/srv/docs" is "/srv/a.md".
     A path that is too long, or has characters that an id may not have, keeps its end and gets a
     digest of the whole.
     """
-    normal = Path(os.path.normpath(path))
-    parts = [part for part in normal.parts if part not in (normal.anchor, "..", ".")]
-    name = "/".join(parts)
+    here = Path.cwd()
+    whole = Path(os.path.normpath(here / path))
+    name = (whole.relative_to(here) if whole.is_relative_to(here) else whole).as_posix()
     readable = _NOT_IN_IDS.sub("_", name)
     if readable == name and len(name.encode()) <= _MAX_BYTES:
         return name

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,8 +34,14 @@ def ingest(
         ),
     ],
     collection: Annotated[
-        str, typer.Option("--collection", "-c", metavar="NAME", help="Made where it is missing.")
-    ],
+        str,
+        typer.Option(
+            "--collection",
+            "-c",
+            metavar="NAME",
+            help="Made where it is missing. Needed unless --dry-run.",
+        ),
+    ] = "",
     embedding_model: Annotated[
         str,
         typer.Option(
@@ -106,9 +113,13 @@ def ingest(
     """Store a file's passages, or with --chunk documents; a second run stores what is changed.
 
     Rows and documents that cannot be stored are named with the reason and passed over; the exit
-    code then is 1. A document is named by its path as given here: the same path again replaces it,
-    and what it no longer holds is removed.
+    code then is 1. A document is named by its path from here, or by its whole path where it lies
+    outside: the same again replaces it, and what it no longer holds is removed.
     """
+    if dry_run and not chunk:
+        raise ValueError("--dry-run shows how documents are cut: it goes with --chunk")
+    if not (collection or dry_run):
+        raise ValueError("--collection NAME is missing: where to store them")
     if chunk:
         asked = Asked(size, overlap, parents, language)
         documents = DocumentLoad(paths, include or (), collection, asked)
@@ -130,6 +141,8 @@ def ingest(
 def _only(paths: list[str]) -> str:
     if len(paths) != 1:
         raise ValueError(f"{len(paths)} files of JSON lines; one at a time, or documents: --chunk")
+    if Path(paths[0]).is_dir():
+        raise ValueError(f"{paths[0]} is a folder; with --chunk its documents are stored")
     return paths[0]
 
 

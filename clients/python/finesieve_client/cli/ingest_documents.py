@@ -165,7 +165,7 @@ class DocumentLoad:
         if kinds := self._found.left_aside:
             named = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
             parts.append(f"{kinds.total():,} files of other kinds left aside ({named})")
-        return f"{self.collection}: {', '.join(parts)}"
+        return f"{self.collection or 'documents'}: {', '.join(parts)}"
 
 
 def read_document(document_id: str, path: Path, options: ChunkOptions) -> Document:
