@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -86,6 +87,23 @@ def test_the_first_python_program(server: ServerProcess) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("1 shutil.copytree ")
     assert len(done.stdout.splitlines()) == 2
+
+
+def test_the_modes_in_python(server: ServerProcess) -> None:
+    before = code_below("From Python:", "python")
+    program = (before + indent(code_below("## Meaning, words, or both", "python"), "    ")).replace(
+        "localhost:50051", server.address
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}    print(hits[0].hit.passage.title)"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\nshutil.copytree\n")
 
 
 def test_every_link_inside_the_repository_leads_somewhere() -> None:
