@@ -17,7 +17,7 @@ from finesieve.v1.results_pb2 import RetrievalOptions
 NOTE = "loaded.json"  # beside the data directory: what was loaded into it, and how fast
 QUERIES = 2_000
 RECALL_QUERIES = 500
-WARM_UP = 200
+WARM_UP = QUERIES  # the pages of a store and a graph just opened come from the disk
 AGAIN = CHUNK  # passages that are replaced before the server is killed
 TOLD_EVERY = 20  # batches
 
