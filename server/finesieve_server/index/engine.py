@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from finesieve_server.errors import AnswerTooLarge, DataLoss
+from finesieve_server.errors import DataLoss
 from finesieve_server.index.allowance import Allowance
 from finesieve_server.index.database import translated
 from finesieve_server.index.distances import comparable, comparable_passages
@@ -188,8 +188,7 @@ class Engine:
             asked = [label for before, after in around for label in (*before, *after)]
             labels = np.unique(np.array(asked, np.int64))
             sizes = reader.sizes(labels, view)
-            if (size := sum(sizes[label] for label in asked)) > max_bytes:
-                raise AnswerTooLarge(size, max_bytes)
+            Allowance(max_bytes).take(sum(sizes[label] for label in asked))
             passages = reader.by_labels(labels, view)
         return [
             Neighbours([passages[each] for each in before], [passages[each] for each in after])

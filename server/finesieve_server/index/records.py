@@ -144,6 +144,14 @@ class Untokenized:
     is_last: bool  # whether the walk ends there
 
 
+def level_of(*, context_only: bool, parent_id: str) -> int:
+    """Return the level on which a passage has its neighbours.
+
+    0: what search finds; of what is kept for context, 2 at the top of its document, 1 below.
+    """
+    return 1 + (not parent_id) if context_only else 0
+
+
 def require_distinct(passages: Sequence[Passage]) -> None:
     """Raise DuplicateId, naming passages[i], where two of a batch have one id."""
     first_with: dict[str, int] = {}

@@ -11,7 +11,7 @@ from typing import Any
 
 import apsw
 
-from finesieve_server.index.records import Passage
+from finesieve_server.index.records import Passage, level_of
 
 # A level's passages lie in a row in their index, so that neighbours are read from there alone,
 # and however many have one ordinal.
@@ -54,7 +54,13 @@ class Relatives:
         Of equal ordinals the ids decide. A passage of no document has no neighbours.
         """
         places = [
-            (each.document_id, _level(each), each.ordinal, each.id)
+            (
+                each.document_id,
+                # What the column of that name holds.
+                level_of(context_only=each.context_only, parent_id=each.parent_id),
+                each.ordinal,
+                each.id,
+            )
             for each in passages
             if each.document_id
         ]
@@ -68,8 +74,3 @@ class Relatives:
     def children(self, parent_ids: Iterable[str]) -> dict[str, int]:
         """Return how many passages name each of these as their parent."""
         return dict(self._connection.execute(CHILDREN, (json.dumps(list(parent_ids)),)))
-
-
-def _level(passage: Passage) -> int:
-    """Return what the column of that name holds for this passage."""
-    return 1 + (not passage.parent_id) if passage.context_only else 0

@@ -17,7 +17,7 @@ from finesieve_server.index.milvus.expressions import (
     id_in,
     in_documents,
 )
-from finesieve_server.index.records import Family, Neighbours, Passage, View
+from finesieve_server.index.records import Family, Neighbours, Passage, View, level_of
 
 _PASSAGES_AT_A_TIME = 64  # 8 MB at most, of texts and metadata
 _KEYS_AT_A_TIME = 8_192  # Milvus gives 16,384 rows at most
@@ -174,21 +174,17 @@ class Reader:
         if documents:
             fields = ["document_id", "ordinal", "parent_id", "context_only"]
             for row in self.walk(in_documents(documents), fields):
-                level = _level(bool(row["context_only"]), row["parent_id"])
+                level = level_of(context_only=bool(row["context_only"]), parent_id=row["parent_id"])
                 place = row["ordinal"], row["id"]
                 places.setdefault((row["document_id"], level), []).append(place)
         for level_of_document in places.values():
             level_of_document.sort()
         around = []
         for each in of:
-            level = _level(each.context_only, each.parent_id)
+            level = level_of(context_only=each.context_only, parent_id=each.parent_id)
             line = places.get((each.document_id, level), [])
             start = bisect_left(line, (each.ordinal, each.id))
             end = bisect_right(line, (each.ordinal, each.id))
             before, after = line[max(0, start - window) : start], line[end : end + window]
             around.append(([key for _, key in before], [key for _, key in after]))
         return around
-
-
-def _level(context_only: bool, parent_id: str) -> int:
-    return 1 + (not parent_id) if context_only else 0
