@@ -9,7 +9,6 @@ whatever else lies among the folders: somebody put it there.
 import fcntl
 import json
 import os
-import shutil
 import time
 import uuid
 from dataclasses import asdict, dataclass
@@ -29,6 +28,7 @@ from finesieve_server.index.folders import (
     holds_nothing,
     mark_of,
     of_collections,
+    remove,
 )
 from finesieve_server.index.formats import upgrade
 from finesieve_server.index.manifest import sync_folder
@@ -114,7 +114,7 @@ class Directory:
         for folder in self.orphans():
             if mark_of(folder).exists() or holds_nothing(folder):
                 _log.info("orphan folder removed", folder=folder.name)
-                shutil.rmtree(folder)
+                remove(folder)
             else:
                 _log.warning("folder not in the catalog", folder=str(folder))
         ours = of_collections(self._folders)
@@ -164,8 +164,7 @@ class Directory:
 
     def remove_folder(self, entry: Entry) -> None:
         """Remove all files of a collection without a row."""
-        if entry.folder.exists():  # or the collection was damaged
-            shutil.rmtree(entry.folder)
+        remove(entry.folder)
         mark_of(entry.folder).unlink(missing_ok=True)
 
     def close(self) -> None:

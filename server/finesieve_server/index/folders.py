@@ -1,6 +1,8 @@
 """Tell the folders of collections from what else lies there, and half made ones from whole ones."""
 
+import errno
 import re
+import shutil
 from pathlib import Path
 
 import apsw
@@ -46,6 +48,20 @@ def holds_nothing(folder: Path) -> bool:
     except (FinesieveError, apsw.Error, OSError) as error:
         _log.warning("folder cannot be read", folder=str(folder), error=str(error))
         return False
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder with all that is in it; blocks.
+
+    Again, where something came or went meanwhile: a backup that reads a store makes and removes
+    that one's log, until the store itself is gone.
+    """
+    while folder.exists():
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                raise
 
 
 def _of_creation(path: Path) -> bool:
