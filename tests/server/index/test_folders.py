@@ -29,7 +29,7 @@ def test_a_folder_is_removed_while_another_process_reads_its_store(tmp_path: Pat
             try:
                 connection = connect(reading / STORE)
                 try:
-                    connection.execute("SELECT count(*) FROM passages").get
+                    connection.execute("SELECT count(*) FROM passages").fetchall()
                 finally:
                     connection.close()
             except (FinesieveError, apsw.Error, OSError):
