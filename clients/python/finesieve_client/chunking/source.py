@@ -5,6 +5,8 @@ from enum import StrEnum
 from importlib import import_module
 from types import ModuleType
 
+from finesieve_client.extras import missing_extra
+
 
 class Format(StrEnum):
     """How a document is written."""
@@ -21,10 +23,6 @@ class UnreadableFile(Exception):
 
 class NoText(UnreadableFile):
     """A file that was read, and holds no text."""
-
-
-class MissingExtra(ImportError):
-    """A library of finesieve[ingest] that is not installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,4 @@ def library(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f"reading documents needs {name.partition('.')[0]}: pip install 'finesieve[ingest]'"
-        ) from error
+        raise missing_extra("reading documents needs", name.partition(".")[0], "ingest") from error

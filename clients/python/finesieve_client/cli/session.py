@@ -17,7 +17,6 @@ import typer
 
 from finesieve_client.async_client import AsyncClient
 from finesieve_client.beir import BadFolder
-from finesieve_client.chunking.source import MissingExtra
 from finesieve_client.cli.terminal import complain
 from finesieve_client.client import Client
 from finesieve_client.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Tls
@@ -28,6 +27,7 @@ from finesieve_client.errors import (
     NotFound,
     Unavailable,
 )
+from finesieve_client.extras import MissingExtra
 from finesieve_client.rows import DamagedFile
 
 Arguments = ParamSpec("Arguments")

@@ -1,0 +1,1 @@
+"""Answer questions from a collection, with a language model or without one."""

@@ -1,0 +1,229 @@
+"""Say how one endpoint is asked, what its answers mean and how its failures read. No I/O."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from finesieve_client.extras import missing_extra
+from finesieve_client.rag.completion import Completion, LlmError, Message, Prices, Usage
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionChunk
+    from openai.types.completion_usage import CompletionUsage
+
+# The package insists on a key; endpoints on one's own machine often take none.
+NO_KEY = "none"
+# What some models do not take, or under another name; their 400 names it.
+AVOIDABLE = ("max_tokens", "temperature", "stream_options")
+MOST_SAID = 300  # characters of an endpoint's own words in an error
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call: what is said, and how the answer should be."""
+
+    messages: Sequence[Message]
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    json_schema: Mapping[str, Any] | None = None
+    streams: bool = False
+
+
+class Endpoint:
+    """One model behind one base URL, and what its calls so far took. For any number of threads.
+
+    Raises LlmError where a setting is missing.
+    """
+
+    def __init__(
+        self, model: str, base_url: str | None, api_key: str | None, prices: Prices | None
+    ) -> None:
+        self.model = model or os.environ.get("OPENAI_MODEL", "")
+        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
+        self.api_key = api_key or os.environ.get("OPENAI_API_KEY") or (self.base_url and NO_KEY)
+        if not self.model:
+            raise LlmError("no model is named; give one, or set OPENAI_MODEL")
+        if not self.api_key:
+            raise LlmError(
+                "there is neither an API key nor a base URL; set OPENAI_API_KEY, or "
+                "OPENAI_BASE_URL for an endpoint of your own"
+            )
+        self._prices = prices or Prices(0, 0)
+        self._avoided: frozenset[str] = frozenset()
+        self._usage = Usage()
+        self._lock = Lock()
+
+    @property
+    def usage(self) -> Usage:
+        """What all calls so far took."""
+        return self._usage
+
+    def count(self, usage: Usage) -> None:
+        """Add what a call took."""
+        with self._lock:
+            self._usage += usage
+
+    def arguments(self, request: Request) -> dict[str, Any]:
+        """Return a request as the package takes it, without what this model does not."""
+        arguments: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": each.role, "content": each.content} for each in request.messages],
+        }
+        if "temperature" not in self._avoided:
+            arguments["temperature"] = request.temperature
+        if request.max_tokens is not None:
+            renamed = "max_tokens" in self._avoided
+            arguments["max_completion_tokens" if renamed else "max_tokens"] = request.max_tokens
+        if request.json_schema is not None:
+            schema = {"name": "answer", "schema": dict(request.json_schema), "strict": True}
+            arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if request.streams:
+            arguments["stream"] = True
+            if "stream_options" not in self._avoided:
+                arguments["stream_options"] = {"include_usage": True}
+        return arguments
+
+    def check_avoidable(self, error: Exception) -> None:
+        """Raise LlmError, unless the same request can be put in another way, which is noted."""
+        refused = getattr(error, "param", None)
+        if getattr(error, "status_code", None) != 400 or refused not in AVOIDABLE:
+            raise self.error(error) from error
+        if refused in self._avoided:
+            raise self.error(error) from error
+        self._avoided |= {refused}
+
+    def completion(self, answer: object) -> Completion:
+        """Return an answer that came as a whole, and count what it took; raises LlmError."""
+        choices = getattr(answer, "choices", None)
+        if not choices or choices[0].message is None:
+            raise self._not_a_completion()
+        usage = self.usage_of(getattr(answer, "usage", None))
+        self.count(usage)
+        message = choices[0].message
+        return Completion(
+            text=message.content or "",
+            usage=usage,
+            finish_reason=choices[0].finish_reason or "",
+            refusal=getattr(message, "refusal", None) or "",
+        )
+
+    def usage_of(self, counted: "CompletionUsage | None") -> Usage:
+        """Return what one call took; some endpoints do not count."""
+        prompt_tokens = getattr(counted, "prompt_tokens", None) or 0
+        completion_tokens = getattr(counted, "completion_tokens", None) or 0
+        cost = self._prices.cost(prompt_tokens, completion_tokens)
+        return Usage(1, prompt_tokens, completion_tokens, cost)
+
+    def error(self, error: Exception) -> LlmError:
+        """Return what a failure means to whoever set the endpoint up."""
+        import openai
+
+        where = f"the LLM endpoint {self.base_url or 'of OpenAI'}"
+        status_code: int | None = getattr(error, "status_code", None)
+        said = _said(error)
+        match error:
+            case openai.APITimeoutError():
+                text = f"{where} did not answer in time; a longer timeout gives it more"
+            case openai.APIConnectionError():
+                text = f"{where} is not reachable, or hung up; check the base URL{_cause(error)}"
+            case openai.AuthenticationError():
+                text = f"{where} does not take the API key; check OPENAI_API_KEY{said}"
+            case openai.PermissionDeniedError():
+                text = f"{where} does not let this API key use {self.model!r}{said}"
+            case openai.NotFoundError():
+                text = (
+                    f"{where} has no model {self.model!r}, or no chat completions at this base "
+                    f"URL, which most often ends in /v1{said}"
+                )
+            case openai.RateLimitError():
+                text = f"{where} takes no more calls now: a rate limit or a quota{said}"
+            case openai.APIStatusError() if error.status_code >= 500:
+                text = f"{where} failed with status {error.status_code}{said}"
+            case openai.APIStatusError():
+                text = f"{where} refused the request with status {error.status_code}{said}"
+            case json.JSONDecodeError() | openai.APIResponseValidationError():
+                return self._not_a_completion()
+            case _:
+                text = f"{where} failed{said}"
+        return LlmError(text, status_code)
+
+    def _not_a_completion(self) -> LlmError:
+        return LlmError(
+            f"what answers at {self.base_url or 'OpenAI'} is no chat completion; check the base "
+            "URL, which most often ends in /v1"
+        )
+
+    def no_stream(self) -> LlmError:
+        """Return the error of a stream that brought nothing at all."""
+        return self._not_a_completion()
+
+
+class Pieces:
+    """One answer that comes in pieces: what came so far."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._text: list[str] = []
+        self._refusal: list[str] = []
+        self._finish_reason = ""
+        self._counted: CompletionUsage | None = None
+        self._chunks = 0
+
+    @property
+    def completion(self) -> Completion:
+        """What came so far; its usage is known at the end."""
+        return Completion(
+            text="".join(self._text),
+            usage=self._endpoint.usage_of(self._counted),
+            finish_reason=self._finish_reason,
+            refusal="".join(self._refusal),
+        )
+
+    def take(self, chunk: "ChatCompletionChunk") -> str:
+        """Take one chunk and return its text, which may be empty."""
+        self._chunks += 1
+        self._counted = getattr(chunk, "usage", None) or self._counted
+        piece = ""
+        for choice in getattr(chunk, "choices", None) or ():
+            self._finish_reason = choice.finish_reason or self._finish_reason
+            if choice.delta is not None:
+                piece += choice.delta.content or ""
+                self._refusal.append(getattr(choice.delta, "refusal", None) or "")
+        self._text.append(piece)
+        return piece
+
+    def check(self) -> None:
+        """Raise LlmError where the stream that ended brought nothing at all."""
+        if not self._chunks:
+            raise self._endpoint.no_stream()
+
+
+def package() -> ModuleType:
+    """Import the `openai` package; raises MissingExtra."""
+    try:
+        import openai
+    except ModuleNotFoundError as error:
+        raise missing_extra("asking a language model needs", "openai", "rag") from error
+    return openai
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Return what the package raises: its own errors, and the JSON reader's of a bad answer."""
+    return (package().OpenAIError, json.JSONDecodeError)
+
+
+def _said(error: Exception) -> str:
+    """Return what the endpoint itself said of a failure, to be put behind our own words."""
+    body = getattr(error, "body", None)
+    message = body.get("message") if isinstance(body, Mapping) else body
+    if not isinstance(message, str) or message.lstrip().startswith("<"):
+        return ""  # a proxy's page
+    return f" ({message.strip()[:MOST_SAID]})" if message.strip() else ""
+
+
+def _cause(error: Exception) -> str:
+    return f" ({error.__cause__})" if error.__cause__ is not None and str(error.__cause__) else ""

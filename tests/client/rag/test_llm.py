@@ -1,0 +1,263 @@
+"""The model's side of RAG, through the real `openai` package over real HTTP."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import openai
+import pytest
+
+from finesieve_client.rag.llm import AsyncLlm, Llm, LlmError, Message, Prices, Usage
+from tests.client.rag.llm_server import Fault, LlmServer, Reply
+
+ASKED = [Message("system", "Be brief."), Message("user", "Where do eels spawn?")]
+ANSWER = "In the Sargasso Sea."
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_MODEL", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_an_answer_and_what_it_took() -> None:
+    with LlmServer(ANSWER) as server:
+        llm = Llm("m", base_url=server.base_url, prices=Prices(prompt=2.0, completion=8.0))
+
+        completion = llm.complete(ASKED, max_tokens=50)
+
+    assert completion.text == ANSWER
+    assert completion.finish_reason == "stop"
+    assert completion.usage.calls == 1
+    assert completion.usage.prompt_tokens == 6
+    assert completion.usage.completion_tokens == 4
+    assert completion.usage.cost == pytest.approx((6 * 2 + 4 * 8) / 1e6)
+    assert llm.usage == completion.usage
+    assert server.requests[0]["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Where do eels spawn?"},
+    ]
+    assert server.requests[0]["temperature"] == 0
+    assert server.requests[0]["max_tokens"] == 50
+
+
+async def test_the_same_awaited() -> None:
+    with LlmServer(ANSWER) as server:
+        async with AsyncLlm("m", base_url=server.base_url) as llm:
+            completion = await llm.complete(ASKED)
+
+            assert completion.text == ANSWER
+            assert llm.usage == Usage(1, 6, 4)
+
+
+def test_a_streamed_answer_comes_in_pieces_and_is_counted_at_its_end() -> None:
+    with LlmServer(ANSWER) as server:
+        llm = Llm("m", base_url=server.base_url)
+
+        stream = llm.stream(ASKED)
+        pieces = list(stream)
+
+    assert pieces == ["In", " the", " Sargasso", " Sea."]
+    assert stream.completion.text == ANSWER
+    assert stream.completion.finish_reason == "stop"
+    assert stream.completion.usage == llm.usage == Usage(1, 6, 4)
+
+
+async def test_the_same_stream_for_asyncio() -> None:
+    with LlmServer(ANSWER) as server:
+        async with AsyncLlm("m", base_url=server.base_url) as llm:
+            stream = llm.stream(ASKED)
+
+            assert [piece async for piece in stream] == ["In", " the", " Sargasso", " Sea."]
+            assert stream.completion.usage == llm.usage == Usage(1, 6, 4)
+
+
+def test_who_hangs_up_early_is_counted_as_one_call() -> None:
+    with LlmServer(ANSWER) as server:
+        llm = Llm("m", base_url=server.base_url)
+
+        with closing(llm.stream(ASKED)) as stream:
+            assert next(stream) == "In"
+
+        assert llm.usage == Usage(1, 0, 0)
+
+
+def test_calls_of_many_threads_are_all_counted() -> None:
+    with LlmServer(ANSWER) as server, ThreadPoolExecutor(8) as threads:
+        llm = Llm("m", base_url=server.base_url)
+
+        list(threads.map(lambda _: llm.complete(ASKED), range(40)))
+
+    assert llm.usage == Usage(40, 240, 160)
+
+
+def test_an_answer_in_a_given_form_is_asked_for_by_its_schema() -> None:
+    schema = {"type": "object", "properties": {"queries": {"type": "array"}}}
+    with LlmServer('{"queries": []}') as server:
+        Llm("m", base_url=server.base_url).complete(ASKED, json_schema=schema)
+
+    assert server.requests[0]["response_format"]["type"] == "json_schema"
+    assert server.requests[0]["response_format"]["json_schema"]["schema"] == schema
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_models_refusal_is_told_apart_from_its_answer(streams: bool) -> None:
+    with LlmServer(Reply(refusal="I will not.")) as server:
+        llm = Llm("m", base_url=server.base_url)
+
+        if streams:
+            stream = llm.stream(ASKED)
+            assert "".join(stream) == ""
+            completion = stream.completion
+        else:
+            completion = llm.complete(ASKED)
+
+    assert completion.text == ""
+    assert completion.refusal == "I will not."
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 503])
+def test_passing_failures_are_tried_again(status: int) -> None:
+    script = [Fault(status, headers={"retry-after-ms": "1"})] * 2 + [ANSWER]
+    with LlmServer(script) as server:
+        completion = Llm("m", base_url=server.base_url).complete(ASKED)
+
+    assert completion.text == ANSWER
+    assert len(server.requests) == 3
+
+
+FAILURES = {
+    "a wrong key": (Fault(401, "Incorrect API key."), 401, "check OPENAI_API_KEY (Incorrect"),
+    "no right": (Fault(403), 403, "does not let this API key use 'm'"),
+    "no such model": (Fault(404), 404, "has no model 'm'"),
+    "a rate limit": (Fault(429, "slow down"), 429, "takes no more calls now"),
+    "its own failure": (Fault(500), 500, "failed with status 500 (scripted)"),
+    "a bad request": (Fault(400, "too long"), 400, "refused the request with status 400 (too lo"),
+    "an error page": (Fault(502, body=b"<html>bad gateway"), 502, "failed with status 502"),
+    "broken JSON": (Fault(200, body=b'{"choices": ['), None, "no chat completion"),
+    "other JSON": (Fault(200, body=b'{"hello": "world"}'), None, "no chat completion"),
+    "a web page": (
+        Fault(200, body=b"<html>", headers={"content-type": "text/html"}),
+        None,
+        "no chat completion",
+    ),
+    "no choice": (Fault(200, body=b'{"choices": []}'), None, "no chat completion"),
+}
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("name", FAILURES)
+def test_every_failure_is_one_kind_of_error_that_says_what_to_do(name: str, streams: bool) -> None:
+    script, status_code, words = FAILURES[name]
+    with LlmServer(script) as server:
+        llm = Llm("m", base_url=server.base_url, max_retries=0)
+
+        with pytest.raises(LlmError) as raised:
+            "".join(llm.stream(ASKED)) if streams else llm.complete(ASKED)
+
+    assert raised.value.status_code == status_code
+    assert words in str(raised.value)
+    if status_code is not None:
+        assert isinstance(raised.value.__cause__, openai.APIStatusError)
+
+
+async def test_the_same_errors_for_asyncio() -> None:
+    with LlmServer(Fault(401)) as server:
+        async with AsyncLlm("m", base_url=server.base_url) as llm:
+            with pytest.raises(LlmError, match="check OPENAI_API_KEY"):
+                await llm.complete(ASKED)
+            with pytest.raises(LlmError, match="check OPENAI_API_KEY"):
+                [piece async for piece in llm.stream(ASKED)]
+
+
+def test_an_endpoint_that_is_not_there() -> None:
+    with LlmServer(ANSWER) as server:
+        base_url = server.base_url
+
+    with pytest.raises(LlmError, match=r"not reachable.*check the base URL.*refused") as raised:
+        Llm("m", base_url=base_url, max_retries=0).complete(ASKED)
+
+    assert raised.value.status_code is None
+
+
+def test_an_endpoint_that_is_silent_for_too_long() -> None:
+    with LlmServer(Reply(ANSWER, delay_s=0.5)) as server:
+        llm = Llm("m", base_url=server.base_url, timeout_s=0.05, max_retries=0)
+
+        with pytest.raises(LlmError, match="did not answer in time"):
+            llm.complete(ASKED)
+
+
+def test_a_stream_that_breaks_is_an_error_after_what_came() -> None:
+    with LlmServer(Reply(ANSWER, hang_up_after=2)) as server:
+        stream = Llm("m", base_url=server.base_url).stream(ASKED)
+
+        assert [next(stream), next(stream)] == ["In", " the"]
+        with pytest.raises(LlmError, match="hung up"):
+            next(stream)
+
+    assert stream.completion.text == "In the"
+
+
+def test_a_model_that_takes_a_parameter_otherwise_is_asked_again_and_remembered() -> None:
+    def picky(request: dict[str, object]) -> str | Fault:
+        for name in ("max_tokens", "temperature"):
+            if name in request:
+                return Fault(400, f"{name} is not supported", param=name)
+        return ANSWER
+
+    with LlmServer(picky) as server:
+        llm = Llm("m", base_url=server.base_url)
+
+        assert llm.complete(ASKED, max_tokens=9).text == ANSWER
+        assert "".join(llm.stream(ASKED, max_tokens=9)) == ANSWER
+
+    assert [sorted(request) for request in server.requests[2:]] == [
+        ["max_completion_tokens", "messages", "model"],
+        ["max_completion_tokens", "messages", "model", "stream", "stream_options"],
+    ]
+
+
+def test_an_endpoint_that_does_not_count_costs_nothing() -> None:
+    with LlmServer(Reply(ANSWER, with_usage=False)) as server:
+        llm = Llm("m", base_url=server.base_url, prices=Prices(1.0, 1.0))
+        llm.complete(ASKED)
+        list(llm.stream(ASKED))
+
+    assert llm.usage == Usage(calls=2)
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with LlmServer(ANSWER, api_key="secret") as server:
+        monkeypatch.setenv("OPENAI_MODEL", "named")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "secret")
+
+        assert Llm().complete(ASKED).text == ANSWER
+
+    assert server.requests[0]["model"] == "named"
+
+
+def test_what_is_missing_is_said_before_any_call() -> None:
+    with pytest.raises(LlmError, match="set OPENAI_MODEL"):
+        Llm(base_url="http://127.0.0.1:1/v1")
+    with pytest.raises(LlmError, match="set OPENAI_API_KEY"):
+        Llm("m")
+
+
+def test_without_the_openai_package_it_says_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['openai'] = None\n"
+        "import finesieve_client\n"
+        "from finesieve_client.rag.llm import Llm\n"
+        "Llm('m', base_url='http://127.0.0.1:1/v1')"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert done.stderr.endswith(
+        "MissingExtra: asking a language model needs openai: pip install 'finesieve[rag]'\n"
+    )
