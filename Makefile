@@ -7,13 +7,13 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
-SOURCES := server export clients/python demo benchmarks tests
+SOURCES := server export clients/python clients/conformance demo benchmarks tests
 HOST ?= 127.0.0.1
 PORT ?= 50051
 DATA_DIR ?= finesieve-data
 
 .PHONY: help setup setup-dev demo serve test check check-format check-lint check-types \
-	check-imports check-contract format proto soak clean \
+	check-imports check-contract test-clients format proto soak clean \
 	bench bench-overload bench-search bench-retrieval bench-live bench-deadline bench-hybrid bench-gpu
 
 help: ## list the targets
@@ -73,6 +73,9 @@ check-imports: setup-dev ## the import law
 check-contract: setup-dev ## the contract: lint, nothing broken, generated code as committed
 	@PYTHON=$(BIN)/python tools/check_contract.sh
 
+test-clients: setup-dev ## the conformance suite: every client against one server (ARGS=--language=go)
+	@$(BIN)/python -m pytest clients/conformance $(ARGS)
+
 soak: setup-dev ## the tests of many repetitions, in full (hours)
 	@$(BIN)/python -m pytest -m soak --soak
 
@@ -108,8 +111,9 @@ bench-gpu: $(if $(filter .venv/bin,$(BIN)),setup-dev) ## the server on a CUDA ca
 format: setup-dev ## format the code and mend what ruff can mend
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-proto: .venv/bin/python ## generate the contract's Python again
-	@PYTHON=$(BIN)/python proto/generate.sh proto
+proto: .venv/bin/python ## generate again all code that the repository holds generated
+	@PYTHON=$(BIN)/python proto/generate.sh .
+	@for generate in $(wildcard clients/*/generate); do $$generate; done
 
 clean: ## remove environments, caches and what running left behind
 	rm -rf .venv .venv-proto .demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Check the contract: buf's STANDARD lint, no change that breaks the released one, no drift between
-# the .proto files and the generated Python beside them.
+# the .proto files and the Python generated from them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,8 +11,9 @@ buf=.venv/bin/buf
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 proto/generate.sh "$fresh"
-if ! diff --recursive --brief --exclude='*.proto' --exclude=__init__.py --exclude=__pycache__ \
-    --exclude=py.typed "$fresh/finesieve" proto/finesieve; then
-    echo "The generated code is not what the .proto files make. Run: make proto" >&2
-    exit 1
-fi
+while read -r -d '' generated; do
+    if ! cmp --silent "$fresh/$generated" "$generated"; then
+        echo "$generated is not what the .proto files make. Run: make proto" >&2
+        exit 1
+    fi
+done < <(cd "$fresh" && find . -type f -print0)

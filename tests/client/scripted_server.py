@@ -1,17 +1,33 @@
 """A real gRPC server on a free port that answers as a test's functions say."""
 
+import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from typing import Any, NoReturn, Self
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 
-from finesieve_client import contract
+import finesieve.v1
 
-METHODS = {each.path: each for each in contract.METHODS}
+# Every method of the contract, by its HTTP/2 path.
+METHODS: dict[str, MethodDescriptor] = {
+    f"/{service.full_name}/{method.name}": method
+    for module in pkgutil.iter_modules(finesieve.v1.__path__, "finesieve.v1.")
+    if module.name.endswith("_pb2")
+    for service in import_module(module.name).DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
+HANDLERS = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
 Answer = Callable[[Any, grpc.ServicerContext], Any]
 
 
@@ -57,16 +73,10 @@ class ScriptedServer:
             self.metadata.append({key: str(value) for key, value in context.invocation_metadata()})
             return behaviour(request, context)
 
-        streams = method.name.startswith("Stream")
-        make = (
-            grpc.stream_stream_rpc_method_handler
-            if streams
-            else grpc.unary_unary_rpc_method_handler
-        )
-        return make(
+        return HANDLERS[method.client_streaming, method.server_streaming](
             answer,
-            request_deserializer=method.request.FromString,
-            response_serializer=method.response.SerializeToString,
+            request_deserializer=GetMessageClass(method.input_type).FromString,
+            response_serializer=GetMessageClass(method.output_type).SerializeToString,
         )
 
 

@@ -4,8 +4,7 @@ import pytest
 from google.protobuf.descriptor import ServiceDescriptor
 
 from finesieve.v1 import embedding_pb2, models_pb2, rerank_pb2, retrieval_pb2, search_pb2
-from finesieve_client import AsyncClient, Client
-from tests.client.scripted_server import METHODS
+from finesieve_client import AsyncClient, Client, contract
 
 SERVICES = [
     module.DESCRIPTOR.services_by_name[name]
@@ -23,8 +22,10 @@ SERVICES = [
 def test_every_rpc_of_the_contract_is_spoken_with_its_own_messages(
     service: ServiceDescriptor,
 ) -> None:
+    spoken = {method.path: method for method in contract.METHODS}
+
     for rpc in service.methods:
-        method = METHODS[f"/{service.full_name}/{rpc.name}"]
+        method = spoken[f"/{service.full_name}/{rpc.name}"]
 
         assert method.request.DESCRIPTOR is rpc.input_type
         assert method.response.DESCRIPTOR is rpc.output_type

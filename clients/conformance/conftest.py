@@ -1,0 +1,100 @@
+"""Which languages are tested, and the server that all their clients speak to."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import pytest
+
+import finesieve_client
+from clients.conformance.client import Client
+from clients.conformance.conformance_pb2 import Connection
+from clients.conformance.corpus import PASSAGES
+from clients.conformance.drivers import CLIENTS, LANGUAGES, Driver, Language
+from demo.server_process import ServerProcess
+
+BY_NAME = {language.name: language for language in LANGUAGES}
+LEFT_OUT = pytest.StashKey[dict[str, str]]()
+CHOSEN = pytest.StashKey[list[Language]]()
+
+
+class Connect(Protocol):
+    """Make a client for a target; `how` is the rest of conformance.proto's Connection."""
+
+    def __call__(self, target: str, **how: Any) -> Client: ...
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--language", action="append", choices=BY_NAME, help="test this language alone; repeatable"
+    )
+    parser.addoption(
+        "--stream", type=int, default=2_000, help="reranks of the long stream (100000 in full)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    asked = config.getoption("--language")
+    left_out = {language.name: language.lacking() for language in LANGUAGES}
+    config.stash[LEFT_OUT] = {} if asked else {name: why for name, why in left_out.items() if why}
+    config.stash[CHOSEN] = [
+        BY_NAME[name] for name in asked or BY_NAME if name not in config.stash[LEFT_OUT]
+    ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "language" in metafunc.fixturenames:
+        languages = metafunc.config.stash[CHOSEN]
+        names = [language.name for language in languages]
+        metafunc.parametrize("language", languages, ids=names, scope="session")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what was tested and what was left out, so that a green run claims no more than it did."""
+    names = ", ".join(language.name for language in config.stash[CHOSEN])
+    terminalreporter.write_line(f"Clients tested: {names}")
+    for name, why in config.stash[LEFT_OUT].items():
+        terminalreporter.write_line(f"LEFT OUT: {name} ({why})", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Yield the one real server, with the bundled models; collections are named by language."""
+    folder = tmp_path_factory.mktemp("server")
+    with ServerProcess(folder / "data", folder / "server.log") as process:
+        yield process.wait_until_serving()
+
+
+@pytest.fixture(scope="session")
+def animals(server: ServerProcess) -> str:
+    """Store the corpus, for reading alone, and return its collection's name."""
+    with finesieve_client.Client(server.address) as python:
+        python.create_collection("animals")
+        python.upsert_passages("animals", PASSAGES)
+    return "animals"
+
+
+@pytest.fixture(scope="session")
+def driver(language: Language, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    """Yield the language's driver, built."""
+    language.build()
+    log_path = tmp_path_factory.mktemp(language.name) / "driver.log"
+    with Driver(CLIENTS / language.name / "driver", log_path) as built:
+        yield built
+
+
+@pytest.fixture(scope="session")
+def connect(driver: Driver) -> Connect:
+    """Return a function that makes the language's client for any server."""
+
+    def make(target: str, **how: Any) -> Client:
+        return Client(driver, Connection(target=target, **how))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def client(connect: Connect, server: ServerProcess) -> Client:
+    """Return the language's client for the real server."""
+    return connect(server.address)
