@@ -1,16 +1,18 @@
 """Which languages are tested, and the server that all their clients speak to."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
+import grpc
 import pytest
 
 import finesieve_client
 from clients.conformance.client import Client
 from clients.conformance.conformance_pb2 import Connection
-from clients.conformance.corpus import PASSAGES
+from clients.conformance.corpus import LARGE, PASSAGES
 from clients.conformance.drivers import CLIENTS, LANGUAGES, Driver, Language
 from demo.server_process import ServerProcess
+from tests.client.scripted_server import Answer, ScriptedServer
 
 BY_NAME = {language.name: language for language in LANGUAGES}
 LEFT_OUT = pytest.StashKey[dict[str, str]]()
@@ -21,6 +23,14 @@ class Connect(Protocol):
     """Make a client for a target; `how` is the rest of conformance.proto's Connection."""
 
     def __call__(self, target: str, **how: Any) -> Client: ...
+
+
+class Serve(Protocol):
+    """Make a scripted server, on a port where none has been before."""
+
+    def __call__(
+        self, answers: Mapping[str, Answer], credentials: grpc.ServerCredentials | None = None
+    ) -> ScriptedServer: ...
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,12 +86,41 @@ def animals(server: ServerProcess) -> str:
 
 
 @pytest.fixture(scope="session")
+def large(server: ServerProcess, animals: str) -> str:
+    """Store what one answer cannot hold, and return its collection's name."""
+    with finesieve_client.Client(server.address) as python:
+        python.create_collection("large", caller_embeds=True, dimension=2)
+        python.upsert_passages("large", LARGE)
+    return "large"
+
+
+@pytest.fixture(scope="session")
 def driver(language: Language, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
     """Yield the language's driver, built."""
     language.build()
     log_path = tmp_path_factory.mktemp(language.name) / "driver.log"
     with Driver(CLIENTS / language.name / "driver", log_path) as built:
         yield built
+
+
+@pytest.fixture(scope="session")
+def serve() -> Serve:
+    """Return a function that makes scripted servers.
+
+    Drivers keep their clients: one that knows a target as unreachable would not try it at once.
+    """
+    ports: set[int] = set()
+
+    def make(
+        answers: Mapping[str, Answer], credentials: grpc.ServerCredentials | None = None
+    ) -> ScriptedServer:
+        server = ScriptedServer(answers, credentials)
+        while server.port in ports:
+            server = ScriptedServer(answers, credentials)
+        ports.add(server.port)
+        return server
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
-"""The passages that the suite stores, under the name `animals`."""
+"""The passages that the suite stores: collection `animals`, and `large`, which has no model."""
 
-from finesieve.v1.passages_pb2 import Passage
+from finesieve.v1.passages_pb2 import Embedding, Passage
 
 TEXTS = {
     "bat": "Bats are the only mammals that fly; they find insects at night by echo.",
@@ -13,4 +13,10 @@ TEXTS = {
 PASSAGES = [
     Passage(id=name, title=name.title(), text=text, document_id="book", ordinal=ordinal)
     for ordinal, (name, text) in enumerate(TEXTS.items())
+]
+
+# Each 64 KiB, the longest that is stored: 63 fit an answer of 4 MiB, 64 do not.
+LARGE = [
+    Passage(id=f"{number:02}", text="wide " * 13_107, embedding=Embedding(values=[1, 0]))
+    for number in range(64)
 ]

@@ -32,10 +32,16 @@ Answer = Callable[[Any, grpc.ServicerContext], Any]
 
 
 class ScriptedServer:
-    """Answers each RPC by the function of its name; counts the calls and keeps their metadata."""
+    """Answers each RPC by the function of its name; counts the calls and keeps their metadata.
+
+    `port` 0: any free one.
+    """
 
     def __init__(
-        self, answers: Mapping[str, Answer], credentials: grpc.ServerCredentials | None = None
+        self,
+        answers: Mapping[str, Answer],
+        credentials: grpc.ServerCredentials | None = None,
+        port: int = 0,
     ) -> None:
         self.calls: list[str] = []
         self.metadata: list[dict[str, str]] = []
@@ -43,9 +49,9 @@ class ScriptedServer:
         self._server = grpc.server(ThreadPoolExecutor(8))
         self._server.add_generic_rpc_handlers((Handler(self._handler),))
         if credentials is None:
-            self.port = self._server.add_insecure_port("127.0.0.1:0")
+            self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
         else:
-            self.port = self._server.add_secure_port("127.0.0.1:0", credentials)
+            self.port = self._server.add_secure_port(f"127.0.0.1:{port}", credentials)
 
     @property
     def target(self) -> str:
