@@ -31,10 +31,11 @@ class TokenCounter:
         )
 
     async def _count(self, texts: Sequence[str]) -> list[int]:
-        return [count for part in _parts(texts) for count in (await self.ask(part)).tokens]
+        return [count for part in parts(texts) for count in (await self.ask(part)).tokens]
 
 
-def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+def parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield the texts in as many runs as calls are needed to count them."""
     start = characters = 0
     for at, text in enumerate(texts):
         if at > start and (at - start == _MOST_TEXTS or characters + len(text) > _MOST_CHARACTERS):

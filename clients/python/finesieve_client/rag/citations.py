@@ -1,0 +1,184 @@
+"""Read which passages an answer cites, and let it cite none that was not given.
+
+A citation is a passage's number in brackets, such as [1] or [1, 2].
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from finesieve.v1.search_pb2 import SearchHit
+from finesieve_client.rag.quotes import Quotes
+from finesieve_client.rag.sentences import Span, sentences
+from finesieve_client.rag.sources import Quote, Source
+
+MAX_DIGITS = 4
+_MAX_MARKER = 100  # characters, brackets included
+
+_NUMBERS = r"\s*+[0-9]++(?:\s*+,\s*+[0-9]++)*+\s*+"
+_MARKER = re.compile(rf"\[({_NUMBERS})\]")
+# In an answer: runs of backticks, ends of lines, and markers with the blanks before them.
+_TOKEN = re.compile(
+    rf"(?P<ticks>`++)|(?P<line>\n)|(?<![ \t])(?P<blanks>[ \t]*+)"
+    rf"\[(?=[^\]]{{1,{_MAX_MARKER - 2}}}\])(?P<numbers>{_NUMBERS})\]"
+)
+_BEGUN = re.compile(rf"\[[\s0-9,]{{0,{_MAX_MARKER - 2}}}")
+_FENCE = "```"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A citation where it stands in an answer: a passage's number, and the marker's place."""
+
+    number: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """What a statement of an answer rests on.
+
+    `span` is the part of the passage's text that supports it best, and `quote` its words;
+    `statement` is the part of the answer's text that cites it. Ranges are half-open and count
+    characters. The passage may stand in the window around the source with this number.
+    """
+
+    number: int
+    passage_id: str
+    title: str
+    document_id: str
+    span: Span
+    quote: str
+    statement: Span
+
+
+def cited(answer: str, hits: Sequence[SearchHit]) -> list[str]:
+    """Return the ids of the passages that an answer cites, each once, by their first citation."""
+    numbers = [number for found in _MARKER.finditer(answer) for number in _numbers(found[1])]
+    given = [number for number in numbers if 1 <= number <= len(hits)]
+    return [hits[number - 1].hit.passage.id for number in dict.fromkeys(given)]
+
+
+class CitationReader:
+    """Takes an answer piece by piece, and returns it without citations of what was not given.
+
+    Brackets in code, between backticks, are none. `marks` has the citations so far, with their
+    places in the text returned.
+    """
+
+    def __init__(self, num_passages: int) -> None:
+        self.marks: list[Mark] = []
+        self._num_passages = num_passages
+        self._waiting = ""  # may yet become a marker
+        self._length = 0  # of the text returned
+        self._code = ""  # the backticks that code began with
+
+    def take(self, piece: str) -> str:
+        """Return what of the answer is settled by one more piece of it."""
+        text = self._waiting + piece
+        settled = _settled(text)
+        self._waiting = text[settled:]
+        return self._read(text[:settled])
+
+    def end(self) -> str:
+        """Return the rest of the answer."""
+        rest, self._waiting = self._waiting, ""
+        return self._read(rest)
+
+    def _read(self, text: str) -> str:
+        written: list[str] = []
+        at = 0
+        for token in _TOKEN.finditer(text):
+            self._write(written, text[at : token.start()])
+            if token["numbers"] is None or self._code:
+                self._follow_code(token)
+                self._write(written, token[0])
+            else:
+                self._write_marker(written, token)
+            at = token.end()
+        self._write(written, text[at:])
+        return "".join(written)
+
+    def _write(self, written: list[str], text: str) -> None:
+        written.append(text)
+        self._length += len(text)
+
+    def _write_marker(self, written: list[str], token: re.Match[str]) -> None:
+        numbers = _numbers(token["numbers"])
+        given = [number for number in numbers if 1 <= number <= self._num_passages]
+        if not given:
+            return
+        self._write(written, token["blanks"])
+        start = self._length
+        self._write(written, f"[{', '.join(map(str, given))}]")
+        self.marks += [Mark(number, (start, self._length)) for number in dict.fromkeys(given)]
+
+    def _follow_code(self, token: re.Match[str]) -> None:
+        """Note where code begins and ends: a fence at its like, other code with its line too."""
+        if token["ticks"]:
+            if not self._code:
+                self._code = token["ticks"]
+            elif self._code == token["ticks"]:
+                self._code = ""
+        elif token["line"] and not self._code.startswith(_FENCE):
+            self._code = ""
+
+
+def citations_of(answer: str, marks: Sequence[Mark], sources: Sequence[Source]) -> list[Citation]:
+    """Return what each citation of an answer rests on, in the order they stand in it."""
+    quotes = Quotes(sources)
+    numbered = {source.number: source for source in sources}
+    citations = []
+    for mark, statement in _statements(answer, marks):
+        start, end = statement
+        quote = quotes.support(answer[start:end], numbered[mark.number])
+        citations.append(citation_of(mark.number, quote, statement))
+    return citations
+
+
+def citation_of(number: int, quote: Quote, statement: Span) -> Citation:
+    """Return the citation of a quotation."""
+    return Citation(
+        number=number,
+        passage_id=quote.passage.id,
+        title=quote.passage.title,
+        document_id=quote.passage.document_id,
+        span=quote.span,
+        quote=quote.text,
+        statement=statement,
+    )
+
+
+def _statements(answer: str, marks: Sequence[Mark]) -> Iterator[tuple[Mark, Span]]:
+    """Yield each mark with the statement it supports: the sentence up to it, else after it.
+
+    Marks with nothing between them support the same statement.
+    """
+    before = 0
+    statement: Span = (0, 0)
+    for mark in marks:
+        start, end = mark.span
+        if answer[before:start].strip() or before == 0:
+            found = sentences(answer, before, start)[-1:] or sentences(answer, end)[:1]
+            statement = _without_joint(answer, found[0]) if found else (start, start)
+        before = end
+        yield mark, statement
+
+
+def _without_joint(answer: str, statement: Span) -> Span:
+    """Return a statement without what joins it to the one before."""
+    start, end = statement
+    return end - len(answer[start:end].lstrip(" ,;:.–—")), end
+
+
+def _settled(text: str) -> int:
+    """Return how much of a text no further piece can turn into a marker or into code."""
+    begun = text.rfind("[")
+    settled = begun if begun >= 0 and _BEGUN.fullmatch(text, begun) else len(text)
+    return len(text[:settled].rstrip(" \t`"))
+
+
+def _numbers(listed: str) -> list[int]:
+    """Return the numbers of a marker; those that are too long to be a passage's are left out."""
+    each = (number.strip() for number in listed.split(","))
+    return [int(number) for number in each if len(number) <= MAX_DIGITS]
