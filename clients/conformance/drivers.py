@@ -99,7 +99,7 @@ LANGUAGES = (
     Language("go", (Tool("go", (1, 21), "version"),)),  # fetches the newer one that go.mod asks for
     Language("typescript", (Tool("node", (20,)), Tool("npm", (9,)))),
     Language("java", (Tool("java", (17,)), Tool("mvn", (3, 6, 3)))),
-    Language("rust", (Tool("cargo", (1, 85)),)),
+    Language("rust", (Tool("cargo", (1, 88)),)),
     Language("cpp", (Tool("cmake", (3, 20)), Tool("grpc_cpp_plugin"))),
 )
 

@@ -1,0 +1,88 @@
+//! Give every call its token and its deadline, whatever carries it then.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, HeaderValue};
+use http::{Request, Response};
+use tonic::Status;
+use tonic::body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::deadline::Deadline;
+use crate::policy;
+
+/// The answer to come of one call.
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>;
+
+/// A tower service that carries gRPC calls and is always ready for another.
+pub(crate) trait Carrier: Clone + Send + 'static {
+    /// Make one call.
+    fn carry(self, request: Request<Body>) -> Answer;
+}
+
+impl<S> Carrier for S
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Status, Future = Answer>
+        + Clone
+        + Send
+        + 'static,
+{
+    fn carry(mut self, request: Request<Body>) -> Answer {
+        self.call(request)
+    }
+}
+
+/// Makes [`Calls`].
+#[derive(Clone, Debug)]
+pub(crate) struct CallLayer {
+    /// What every call carries.
+    pub(crate) authorization: Option<HeaderValue>,
+    /// How long calls may take that do not say so themselves. Streams may take for ever.
+    pub(crate) timeout: Duration,
+}
+
+impl<S> Layer<S> for CallLayer {
+    type Service = Calls<S>;
+
+    fn layer(&self, inner: S) -> Calls<S> {
+        Calls {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// A channel whose calls have a token and a deadline.
+#[derive(Clone, Debug)]
+pub(crate) struct Calls<S> {
+    inner: S,
+    layer: CallLayer,
+}
+
+impl<S: Carrier> Service<Request<Body>> for Calls<S> {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Answer {
+        if let Some(authorization) = self.layer.authorization.clone() {
+            request.headers_mut().insert(AUTHORIZATION, authorization);
+        }
+        let is_stream = policy::is_stream(request.uri().path());
+        let default = (!is_stream).then_some(self.layer.timeout);
+        let deadline = Deadline::of(&mut request, default);
+        let answer = self.inner.clone().carry(request);
+        match deadline {
+            Some(deadline) => Box::pin(deadline.keep(answer)),
+            None => answer,
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Keep the deadline of a call: tell the server, and end the call where the answer is late.
+//!
+//! tonic ends a late call only until the headers of its answer are there, and as CANCELLED.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+use tonic::Status;
+use tonic::body::Body;
+
+use crate::calls::Answer;
+
+const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// The moment after which nobody waits for the answer any more; travels in a request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    /// Return the deadline that a request brings along or else, where there is one, the default.
+    pub(crate) fn of(request: &mut Request<Body>, default: Option<Duration>) -> Option<Self> {
+        let asked = request.headers_mut().remove(TIMEOUT);
+        let timeout = asked
+            .and_then(|value| parse(value.to_str().ok()?))
+            .or(default)?;
+        let deadline = Self(Instant::now().checked_add(timeout)?);
+        request.extensions_mut().insert(deadline);
+        Some(deadline)
+    }
+
+    /// Tell the server how much of it is left, just before the request leaves.
+    pub(crate) fn announce(request: &mut Request<Body>) {
+        if let Some(Self(end)) = request.extensions().get().copied() {
+            let left = end.saturating_duration_since(Instant::now());
+            request.headers_mut().insert(TIMEOUT, written(left));
+        }
+    }
+
+    /// Wait for the answer, its body included, until then and no longer.
+    pub(crate) async fn keep(self, answer: Answer) -> Result<Response<Body>, Status> {
+        let answer = tokio::time::timeout_at(self.0, answer).await;
+        let answer = answer.unwrap_or_else(|_| Err(exceeded()))?;
+        Ok(answer.map(|inner| {
+            Body::new(Timed {
+                inner,
+                end: Box::pin(tokio::time::sleep_until(self.0)),
+            })
+        }))
+    }
+}
+
+pub(crate) fn exceeded() -> Status {
+    Status::deadline_exceeded("the deadline came before the answer")
+}
+
+/// Read a timeout as gRPC writes it: at most eight digits and a unit.
+fn parse(timeout: &str) -> Option<Duration> {
+    let (number, unit) = timeout.split_at_checked(timeout.len().checked_sub(1)?)?;
+    let number = number.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+/// Write a timeout as gRPC reads it, rounded down.
+fn written(timeout: Duration) -> HeaderValue {
+    const DIGITS: u128 = 100_000_000;
+    let text = if timeout.as_micros() < DIGITS {
+        format!("{}u", timeout.as_micros().max(1)) // 0 is none that gRPC reads
+    } else if timeout.as_millis() < DIGITS {
+        format!("{}m", timeout.as_millis())
+    } else {
+        format!("{}S", u128::from(timeout.as_secs()).min(DIGITS - 1))
+    };
+    HeaderValue::try_from(text).expect("digits and a letter")
+}
+
+/// The body of an answer that must be whole by the deadline.
+struct Timed {
+    inner: Body,
+    end: Pin<Box<Sleep>>,
+}
+
+impl HttpBody for Timed {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match Pin::new(&mut self.inner).poll_frame(context) {
+            Poll::Pending => {
+                std::task::ready!(self.end.as_mut().poll(context));
+                self.inner = Body::empty(); // the server hears that the call is over
+                Poll::Ready(Some(Err(exceeded())))
+            }
+            ready => ready,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
