@@ -6,6 +6,7 @@ one that has not is dropped with its caller.
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -38,8 +39,8 @@ from finesieve_server.index.records import (
 )
 from finesieve_server.index.upkeep import Shared
 
-# Queries that one thread answers before other calls have their turn; a change of the graph waits.
-QUERIES_AT_A_TIME = 32
+# Queries that one thread answers before other calls have their turn, some 20 ms.
+QUERIES_AT_A_TIME = 128
 EXACT_AT_A_TIME = 8
 LEXICAL_AT_A_TIME = 2
 READ_AT_A_TIME = 1_000  # passages
@@ -204,7 +205,7 @@ class Collection:
         view: View = View.FULL,
         tokens_of: str = "",
         fields: Sequence[str] = (),
-    ) -> list[list[Found]]:
+    ) -> list[Sequence[Found]]:
         """Return per query the nearest passages, best first; fewer than top_k if no more match.
 
         Each query is of the collection's dimension. ef_search 0: the collection's own. With
@@ -212,9 +213,10 @@ class Collection:
         InvalidArgument, which names by `fields`, one each, a query that cannot be compared.
         """
         fields = fields or query_fields(len(queries))
-        step = EXACT_AT_A_TIME if exact else QUERIES_AT_A_TIME
+        share = math.ceil(len(queries) / self._side_by_side)
+        step = max(1, min(share, EXACT_AT_A_TIME if exact else QUERIES_AT_A_TIME))
 
-        async def search_from(first: int) -> list[list[Found]]:
+        async def search_from(first: int) -> Sequence[Sequence[Found]]:
             return await self._read(
                 lambda engine, abandoned: engine.search(
                     queries[first : first + step],
@@ -240,13 +242,13 @@ class Collection:
         filter: Filter | None = None,
         view: View = View.FULL,
         tokens_of: str = "",
-    ) -> list[list[Found]]:
+    ) -> list[Sequence[Found]]:
         """Return per query the passages that share most with its words, by BM25, best first.
 
         Titles count as text does, and more. Fewer than top_k where fewer share a word.
         """
 
-        async def search_from(first: int) -> list[list[Found]]:
+        async def search_from(first: int) -> Sequence[Sequence[Found]]:
             return await self._read_store(
                 lambda engine, abandoned: engine.search_lexical(
                     queries[first : first + LEXICAL_AT_A_TIME],

@@ -15,6 +15,7 @@ from finesieve_server.errors import DataLoss
 from finesieve_server.index.allowance import Allowance
 from finesieve_server.index.database import translated
 from finesieve_server.index.distances import comparable, comparable_passages
+from finesieve_server.index.exact import Ranking
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.folders import STORE
 from finesieve_server.index.progress import Progress
@@ -24,10 +25,12 @@ from finesieve_server.index.records import (
     Embedding,
     Family,
     Found,
+    FoundIds,
     Labels,
     Matrix,
     Neighbours,
     Passage,
+    Scores,
     Untokenized,
     Upserted,
     View,
@@ -35,10 +38,11 @@ from finesieve_server.index.records import (
     require_documents,
 )
 from finesieve_server.index.recovery import recover
-from finesieve_server.index.retrieval import Ranking, nearest
+from finesieve_server.index.retrieval import nearest
 from finesieve_server.index.showing import Showing
 from finesieve_server.index.store import Store, Writer, require_uid
 from finesieve_server.index.upkeep import Shared, Upkeep
+from finesieve_server.index.vectors import Vectors
 
 Abandoned = Callable[[], bool]  # whether the caller of a read has given up
 
@@ -216,15 +220,14 @@ class Engine:
         view: View,
         tokens_of: str,
         abandoned: Abandoned,
-    ) -> list[list[Found]]:
+    ) -> Sequence[Sequence[Found]]:
         """Return per query the nearest passages, best first.
 
-        Few queries at a time: a change of the graph waits for them. Raises InvalidArgument naming
-        the field of one that cannot be compared.
+        Raises InvalidArgument naming the field of one that cannot be compared.
         """
         compared = comparable(list(queries), fields, self._spec.dimension, self._spec.distance)
 
-        def look() -> tuple[list[list[Found]], bool]:
+        def look() -> tuple[Sequence[Sequence[Found]], bool]:
             # Without a filter all that matters is in `unread`: what the vectors show was asked for.
             moves = 0 if condition is None else self._showing.moves()
             vectors = self.upkeep.vectors
@@ -240,7 +243,11 @@ class Engine:
                     exact=exact,
                     condition=condition,
                 )
-                found, unread = _read(reader, rankings, view, tokens_of)
+                found, unread = (
+                    _named(reader, vectors, rankings)
+                    if view is View.ID and not tokens_of
+                    else _read(reader, vectors.labelled(rankings), view, tokens_of)
+                )
             moved = condition is not None and self._showing.moved_since(moves)
             return found, unread or moved
 
@@ -260,7 +267,7 @@ class Engine:
         view: View,
         tokens_of: str,
         abandoned: Abandoned,
-    ) -> list[list[Found]]:
+    ) -> Sequence[Sequence[Found]]:
         """Return per query the passages that share most with its words, best first."""
         with self.store.reading(abandoned) as reader:
             rankings = [reader.lexical.find(each, top_k, reader, condition) for each in queries]
@@ -306,9 +313,24 @@ class Engine:
         return len(labels)
 
 
+def _named(
+    reader: Reader, vectors: Vectors, rankings: Sequence[Ranking]
+) -> tuple[Sequence[Sequence[Found]], bool]:
+    """Return the ids of what each ranking found, and whether some of it is no longer there."""
+    slots = np.concatenate([slots for slots, _ in rankings])
+    ids = vectors.ids.of(slots, vectors.slot_labels(), reader)
+    found, start = [], 0
+    for _, scores in rankings:
+        end = start + len(scores)
+        found.append(FoundIds(ids[start:end], scores.tolist()))
+        start = end
+    disturbed = "" in ids
+    return [each.there() for each in found] if disturbed else found, disturbed
+
+
 def _read(
-    reader: Reader, rankings: Sequence[Ranking], view: View, tokens_of: str
-) -> tuple[list[list[Found]], bool]:
+    reader: Reader, rankings: Sequence[tuple[Labels, Scores]], view: View, tokens_of: str
+) -> tuple[Sequence[Sequence[Found]], bool]:
     """Return what each ranking found, and whether some of it is no longer there."""
     wanted = {label for labels, _ in rankings for label in labels.tolist()}
     labels = np.array(sorted(wanted), np.int64)

@@ -65,8 +65,10 @@ def ranked_rows(
     rankings: list[Ranking] = []
     for first in range(0, len(queries), at_once):
         some = slots[first : first + at_once]
-        scores = _scores(distance, queries[first : first + at_once], vectors[some])
-        rankings += [_ordered(*ranking) for ranking in zip(some, scores, strict=True)]
+        found, scores = _ordered(
+            some, _scores(distance, queries[first : first + at_once], vectors[some])
+        )
+        rankings += zip(found, scores, strict=True)
     return rankings
 
 
@@ -97,5 +99,6 @@ def largest(slots: Slots, scores: Scores, count: int) -> Ranking:
 
 
 def _ordered(slots: Slots, scores: Scores) -> Ranking:
+    """Return each row best first; slots and scores are alike, of one or two dimensions."""
     order = np.lexsort((slots, -scores))
-    return slots[order], scores[order]
+    return np.take_along_axis(slots, order, -1), np.take_along_axis(scores, order, -1)

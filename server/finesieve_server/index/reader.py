@@ -74,22 +74,28 @@ class Reader:
 
     def by_labels(self, labels: Labels, view: View) -> dict[int, Passage]:
         """Return passages by label; those that do not exist are left out."""
+        if view is View.ID:
+            return {label: Passage(id_) for label, id_ in self.ids_of(labels).items()}
         if not len(labels):
             return {}
-        wanted = apsw.carray(np.ascontiguousarray(labels))
-        if view is View.ID:
-            pairs: str = self._connection.execute(
-                "SELECT json_group_array(json_array(p.label, p.id)) FROM carray(?) wanted"
-                " CROSS JOIN passages p ON p.label = wanted.value",
-                (wanted,),
-            ).get
-            return {label: Passage(id_) for label, id_ in json.loads(pairs)}
         rows = self._connection.execute(
             f"SELECT p.label, {_COLUMNS[view]} FROM carray(?) wanted"
             f" CROSS JOIN passages p ON p.label = wanted.value{_CONTENTS[view]}",
-            (wanted,),
+            (apsw.carray(np.ascontiguousarray(labels)),),
         )
         return {row[0]: _passage(row[1:]) for row in rows}
+
+    def ids_of(self, labels: Labels) -> dict[int, str]:
+        """Return the ids of passages by label; those that do not exist are left out."""
+        if not len(labels):
+            return {}
+        # One text, not one row a label: each row would give the interpreter's lock away.
+        pairs: str = self._connection.execute(
+            "SELECT json_group_array(json_array(p.label, p.id)) FROM carray(?) wanted"
+            " CROSS JOIN passages p ON p.label = wanted.value",
+            (apsw.carray(np.ascontiguousarray(labels)),),
+        ).get
+        return dict(json.loads(pairs))
 
     def sizes(self, labels: Labels, view: View) -> dict[int, int]:
         """Return how many bytes of an answer a view of each of these passages is at least.
@@ -102,7 +108,7 @@ class Reader:
             f"ifnull(octet_length({column}), 0) / {JSON_WEIGHT if column == 'c.metadata' else 1}"
             for column in _COLUMNS[view].split(", ")
         )
-        # One text, not one row a label, as below.
+        # One text, not one row a label, as above.
         pairs: str = self._connection.execute(
             f"SELECT json_group_array(json_array(p.label, {sizes})) FROM carray(?) wanted"
             f" CROSS JOIN passages p ON p.label = wanted.value{_CONTENTS[view]}",

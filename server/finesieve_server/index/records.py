@@ -1,10 +1,10 @@
 """Name what the index takes and gives, and what a batch of it must be: plain values, no I/O."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +116,41 @@ class Found:
     passage: Passage
     score: float
     tokens: bytes | None = None
+
+
+class FoundIds(Sequence[Found]):
+    """What was found, best first, as ids and scores: all that many want of it.
+
+    A record of each takes longer to make than the graph takes to come upon it, so that there is
+    one only of those that somebody looks at.
+    """
+
+    __slots__ = ("ids", "scores")
+
+    def __init__(self, ids: Sequence[str], scores: Sequence[float]) -> None:
+        """Take as many scores as ids."""
+        self.ids = ids
+        self.scores = scores
+
+    def there(self) -> "FoundIds":
+        """Return those that have an id."""
+        kept = [(id_, score) for id_, score in zip(self.ids, self.scores, strict=True) if id_]
+        return FoundIds([id_ for id_, _ in kept], [score for _, score in kept])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Found]:
+        return map(Found, map(Passage, self.ids), self.scores)
+
+    @overload
+    def __getitem__(self, at: int) -> Found: ...
+    @overload
+    def __getitem__(self, at: slice) -> "FoundIds": ...
+    def __getitem__(self, at: int | slice) -> "Found | FoundIds":
+        if isinstance(at, slice):
+            return FoundIds(self.ids[at], self.scores[at])
+        return Found(Passage(self.ids[at]), self.scores[at])
 
 
 @dataclass(frozen=True, slots=True)

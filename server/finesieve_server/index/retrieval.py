@@ -2,13 +2,12 @@
 
 import math
 
+from finesieve_server.index.exact import Ranking
 from finesieve_server.index.filters import Filter
 from finesieve_server.index.matches import Matches, SlotLabels
 from finesieve_server.index.reader import Reader
-from finesieve_server.index.records import Embedding, Labels, Matrix, Scores
+from finesieve_server.index.records import Embedding, Matrix
 from finesieve_server.index.vectors import Vectors
-
-Ranking = tuple[Labels, Scores]  # best first
 
 # What steps cost, in microseconds of a processor, of which the ratios count: measured over 200,000
 # embeddings of 384 dimensions, 26,000 of them real and the others moved from these.
@@ -34,17 +33,14 @@ def nearest(
     exact: bool,
     condition: Filter | None,
 ) -> list[Ranking]:
-    """Return per query the labels of the nearest passages and their scores, best first.
+    """Return per query the slots of the nearest passages and their scores, best first.
 
     The reader must see all that was `published`; of what came later, none matches a filter.
     """
     if condition is None:
-        found = (
-            vectors.exact(queries, top_k, reader.require_wanted)
-            if exact
-            else vectors.nearest(queries, top_k, considered, reader.require_wanted)
-        )
-        return [(vectors.labels_of(slots), scores) for slots, scores in found]
+        if exact:
+            return vectors.exact(queries, top_k, reader.require_wanted)
+        return vectors.nearest(queries, top_k, considered, reader.require_wanted)
     return _Filtered(reader, vectors, published, condition, len(queries)).nearest(
         queries, top_k, considered, exact=exact
     )
@@ -89,7 +85,7 @@ class _Filtered:
             slots = self._matches.all(self._reader, self._labels) if few is None else few
             found = self._vectors.among(queries[missing], slots, top_k, self._reader.require_wanted)
             for row, ranking in zip(missing, found, strict=True):
-                rankings[row] = self._labelled(ranking)
+                rankings[row] = ranking
         return [ranking for ranking in rankings if ranking is not None]
 
     def _over_fetched(self, query: Embedding, top_k: int, considered: int) -> Ranking | None:
@@ -104,14 +100,10 @@ class _Filtered:
             near = near[near < self._labels.count]  # later ones are not in the reader's view
             taken = near[self._matches.taken(self._reader, self._labels, near)]
             if len(taken) >= wanted:
-                return self._labelled(self._vectors.ranked(query, taken, top_k))
+                return self._vectors.ranked(query, taken, top_k)
             # The share that matches so far tells how far to look, and how many there are in all.
             share = max(len(taken), 0.5) / max(1, len(near))
             fetched = max(2 * fetched, math.ceil(1.2 * wanted / share))
             matches = max(self._few, share * self._vectors.live_count)
             if fetched * CANDIDATE_US > SHARE_OF_EXACT * matches * self._match_us:
                 return None
-
-    def _labelled(self, ranking: tuple[Labels, Scores]) -> Ranking:
-        slots, scores = ranking
-        return self._labels.of(slots), scores

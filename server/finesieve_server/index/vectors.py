@@ -6,7 +6,7 @@ as soon as it is published. Everything here is made from the store.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from finesieve_server.index.exact import Ranking, Slots, nearest_of, ranked, ranked_rows
 from finesieve_server.index.graph import Graph
+from finesieve_server.index.ids import KnownIds
 from finesieve_server.index.matches import KnownMatches, SlotLabels
-from finesieve_server.index.records import Distance, Embedding, HnswOptions, Labels, Matrix
+from finesieve_server.index.records import Distance, Embedding, HnswOptions, Labels, Matrix, Scores
 from finesieve_server.index.vector_file import VectorFile
 
 GRAPH_FROM = 2_000  # vectors; an exact search of fewer is quick, and a graph takes 3 MB empty
@@ -43,6 +44,7 @@ class Vectors:
         self._labels: Labels = np.empty(0, np.int64)
         self._live: NDArray[np.bool_] = np.empty(0, np.bool_)
         self.matches = KnownMatches()
+        self.ids = KnownIds()
         self._unmarked: list[int] = []  # slots that died and that the graph holds as living
         self._guard = threading.Lock()  # over live, unmarked and graphed, for microseconds
 
@@ -169,10 +171,14 @@ class Vectors:
         with self._guard:  # what one write shows and hides is seen together
             tail = self._live_slots(graphed, self.count)
             living = self._live[found]
-        near: list[Slots | None] = [
-            (slots if alive.all() else slots[alive])[:count] if slots.min(initial=0) >= 0 else None
-            for slots, alive in zip(found, living, strict=True)
-        ]
+        near: list[Slots | None]
+        if living.all() and found.min(initial=0) >= 0:  # nearly always
+            near = list(found[:, :count])
+        else:
+            near = [
+                slots[alive][:count] if slots.min(initial=0) >= 0 else None
+                for slots, alive in zip(found, living, strict=True)
+            ]
         if not len(tail):
             return near
         late = nearest_of(self.distance, queries, self._file.matrix, tail, count, require_wanted)
@@ -206,9 +212,9 @@ class Vectors:
         with self._guard:  # the labels may move to a longer array
             return SlotLabels(self._labels, self.count)
 
-    def labels_of(self, slots: Slots) -> Labels:
-        """Return the labels that the store knows the slots by."""
-        return self._labels[slots]
+    def labelled(self, rankings: Sequence[Ranking]) -> list[tuple[Labels, Scores]]:
+        """Return the labels that the store knows each ranking's slots by, and the scores."""
+        return [(self._labels[slots], scores) for slots, scores in rankings]
 
     def live_labels(self) -> Labels:
         """Return the labels of all vectors that a search may find, ascending."""

@@ -1,14 +1,23 @@
 """Write what the stages found as messages of the contract. Judge nothing but an answer's size."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias, TypeVar
 
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from google.protobuf.message import Message
 
-from finesieve.v1 import passages_pb2, rerank_pb2, results_pb2, search_pb2
+from finesieve.v1 import passages_pb2, rerank_pb2, results_pb2, retrieval_pb2, search_pb2
 from finesieve_server.errors import AnswerTooLarge
-from finesieve_server.index.records import CollectionInfo, Distance, Found, Passage, State, View
+from finesieve_server.index.records import (
+    CollectionInfo,
+    Distance,
+    Found,
+    FoundIds,
+    Passage,
+    State,
+    View,
+)
 from finesieve_server.rpc.status import failure_of
 from finesieve_server.rpc.turns import Turns
 from finesieve_server.rpc.vectors import embedding_of
@@ -23,6 +32,7 @@ MIN_HIT_BYTES = 11
 
 Part = TypeVar("Part", bound=Message)
 Hits: TypeAlias = "RepeatedCompositeFieldContainer[results_pb2.Hit]"
+HitLists: TypeAlias = "RepeatedCompositeFieldContainer[retrieval_pb2.HitList]"
 
 _DISTANCES = {
     Distance.COSINE: passages_pb2.DISTANCE_COSINE,
@@ -129,6 +139,30 @@ def retrieved(hits: Sequence[Found], view: View, into: Hits) -> Iterator[results
         message = into.add(rank=rank, retrieval_rank=rank, retrieval_score=hit.score)
         _write_passage(hit.passage, view, message.passage)
         yield message
+
+
+def retrieved_for_each(
+    rankings: Iterable[Sequence[Found]], view: View, into: HitLists
+) -> Iterator[retrieval_pb2.HitList]:
+    """Yield each query's hits, as they are written where they belong."""
+    for hits in rankings:
+        message = into.add()
+        if isinstance(hits, FoundIds):
+            _write_ids(hits, message.hits)
+        else:
+            deque(retrieved(hits, view, message.hits), maxlen=0)
+        yield message
+
+
+def _write_ids(found: FoundIds, into: Hits) -> None:
+    # Field by field, which is quicker than by keywords: of a large batch this is the longest part
+    # that one thread does alone.
+    for rank, (id_, score) in enumerate(zip(found.ids, found.scores, strict=True), start=1):
+        message = into.add()
+        message.rank = rank
+        message.retrieval_rank = rank
+        message.retrieval_score = score
+        message.passage.id = id_
 
 
 def searched(hits: Sequence[SearchHit], view: View) -> Iterator[search_pb2.SearchHit]:

@@ -182,9 +182,10 @@ class RetrievalService:
         results = await self._retriever.retrieve(
             collection, queries, options, call, paths=[f"{path}." for path in paths]
         )
-        room, answer = answers.Room(), retrieval_pb2.BatchRetrieveResponse()
-        for hits in results:
-            await room.collect(answers.retrieved(hits, options.view, answer.results.add().hits))
+        answer = retrieval_pb2.BatchRetrieveResponse()
+        await answers.Room().collect(
+            answers.retrieved_for_each(results, options.view, answer.results)
+        )
         answer.timings.CopyFrom(answers.timings(call.times, time.perf_counter() - started))
         return answer
 

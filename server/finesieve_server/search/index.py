@@ -60,7 +60,7 @@ class Collection(Protocol):
         *,
         tokens_of: str,
         max_bytes: int | None,
-    ) -> list[list[Found]]:
+    ) -> Sequence[Sequence[Found]]:
         """Return what was found, by id, with a view of it and the tokens kept under a key, if any.
 
         What is gone meanwhile is left out. Raises AnswerTooLarge where all together hold more
@@ -102,7 +102,7 @@ class Collection(Protocol):
         view: View,
         tokens_of: str,
         fields: Sequence[str],
-    ) -> list[list[Found]]:
+    ) -> Sequence[Sequence[Found]]:
         """Return per query the nearest passages, best first; fewer than top_k if no more match.
 
         Each query is of the collection's dimension. ef_search 0: the collection's own. With
@@ -118,7 +118,7 @@ class Collection(Protocol):
         filter: Filter | None,
         view: View,
         tokens_of: str,
-    ) -> list[list[Found]]:
+    ) -> Sequence[Sequence[Found]]:
         """Return per query the passages that share most with its words, best first, by BM25.
 
         They are plain words, whatever they look like. Fewer than top_k if fewer share one.

@@ -24,7 +24,7 @@ FUSED_DEPTH = 10
 # answer has room for them.
 READ_AT_ONCE = 100
 
-Ranking = list[Found]  # best first
+Ranking = Sequence[Found]  # best first
 
 
 class Mode(Enum):
@@ -83,7 +83,7 @@ class Retriever:
         call: Call,
         *,
         paths: Sequence[str] = ("",),
-    ) -> list[Ranking]:
+    ) -> Sequence[Ranking]:
         """Return each query's best passages, best first.
 
         `paths` is where in its request each query stands, such as "queries[3].", for errors.
@@ -138,7 +138,7 @@ class Retriever:
         tokens_of: str = "",
     ) -> list[list[Ranking]]:
         """Return for each query one ranking, or two where the mode is HYBRID."""
-        by: list[Coroutine[None, None, list[Ranking]]] = []
+        by: list[Coroutine[None, None, Sequence[Ranking]]] = []
         if options.mode is not Mode.LEXICAL:
             by.append(
                 target.search(
@@ -202,10 +202,10 @@ async def _read(
     options: RetrievalOptions,
     call: Call,
     tokens_of: str = "",
-) -> list[Ranking]:
+) -> Sequence[Ranking]:
     """Return what was found by id alone as it was asked for."""
     if options.view is View.ID and not tokens_of:
-        return list(found)
+        return found
     with call.times.measure("retrieve"):
         return await target.read(
             found, options.view, tokens_of=tokens_of, max_bytes=options.max_bytes
@@ -213,8 +213,8 @@ async def _read(
 
 
 async def _side_by_side(
-    searches: Sequence[Coroutine[None, None, list[Ranking]]],
-) -> list[list[Ranking]]:
+    searches: Sequence[Coroutine[None, None, Sequence[Ranking]]],
+) -> Sequence[Sequence[Ranking]]:
     tasks = [asyncio.create_task(each) for each in searches]
     try:
         return await asyncio.gather(*tasks)
