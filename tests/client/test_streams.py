@@ -1,3 +1,4 @@
+import itertools
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from google.rpc import error_details_pb2
 from finesieve.v1.passages_pb2 import Passage
 from finesieve.v1.rerank_pb2 import RerankResponse, StreamRerankRequest, StreamRerankResponse
 from finesieve.v1.retrieval_pb2 import StreamUpsertPassagesRequest, StreamUpsertPassagesResponse
-from finesieve_client import AsyncClient, Client, NotFound, passage, rerank_request
+from finesieve_client import AsyncClient, Client, FinesieveError, NotFound, passage, rerank_request
 from tests.client.scripted_server import ScriptedServer, refuse
 
 BATCHES = [[passage("a", "one"), passage("b", "two")], [passage("c", "three")], []]
@@ -150,6 +151,40 @@ async def test_a_stream_that_is_left_is_cancelled_at_the_server() -> None:
             await async_stream.aclose()  # type: ignore[attr-defined]
 
             assert ended.acquire(timeout=10)
+
+
+async def test_a_stream_that_ends_well_while_it_is_written_ends_well() -> None:
+    def enough(
+        requests: Iterator[StreamRerankRequest], _: grpc.ServicerContext
+    ) -> Iterator[StreamRerankResponse]:
+        yield StreamRerankResponse(request_id=next(requests).request_id)
+
+    endless = itertools.repeat(("r", rerank_request("q", ["text"])))
+    with ScriptedServer({"StreamRerank": enough}) as server:
+        async with AsyncClient(server.target) as client:
+            for _ in range(100):
+                answers = [answer async for answer in client.stream_rerank(endless)]
+
+                assert [each.request_id for each in answers] == ["r"]
+
+
+async def test_a_stream_that_is_refused_while_it_is_written_ends_with_the_servers_status() -> None:
+    def refusing(
+        requests: Iterator[StreamRerankRequest], context: grpc.ServicerContext
+    ) -> Iterator[StreamRerankResponse]:
+        yield StreamRerankResponse(request_id=next(requests).request_id)
+        refuse(context, grpc.StatusCode.ABORTED, "enough")
+
+    endless = itertools.repeat(("r", rerank_request("q", ["text"])))
+    codes = []
+    with ScriptedServer({"StreamRerank": refusing}) as server:
+        async with AsyncClient(server.target) as client:
+            for _ in range(100):  # grpc.aio's own status came first in one of ten
+                with pytest.raises(FinesieveError) as raised:
+                    [answer async for answer in client.stream_rerank(endless)]
+                codes.append(raised.value.code)
+
+    assert codes == [grpc.StatusCode.ABORTED] * 100
 
 
 async def test_reranks_come_back_under_their_own_ids() -> None:

@@ -193,8 +193,10 @@ class AsyncClient:
         try:
             async for answer in answers:
                 yield answer
-        except grpc.RpcError as error:
-            raise end.error from error
+        except grpc.RpcError as raised:
+            error = end.error(raised)
+            if error is not None:
+                raise error from raised
         finally:
             answers.cancel()
         source.check()
