@@ -7,6 +7,7 @@ import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
+import io.grpc.ManagedChannelRegistry.ProviderNotFoundException;
 import io.grpc.TlsChannelCredentials;
 import java.io.IOException;
 import java.io.InputStream;
@@ -33,10 +34,14 @@ final class Connection {
 
   private Connection() {}
 
-  /** Opens a channel; nothing is sent before the first call. */
+  /**
+   * Opens a channel; nothing is sent before the first call.
+   *
+   * @throws IllegalArgumentException where no transport takes the target or the certificates
+   */
   static ManagedChannel open(String target, ChannelCredentials credentials, String serverName) {
     ManagedChannelBuilder<?> channel =
-        Grpc.newChannelBuilder(target, credentials)
+        builder(target, credentials)
             .userAgent("finesieve-java/" + version())
             .maxInboundMessageSize(MAX_ANSWER_BYTES)
             .keepAliveTime(60, TimeUnit.SECONDS)
@@ -46,6 +51,14 @@ final class Connection {
       channel.overrideAuthority(serverName);
     }
     return channel.build();
+  }
+
+  private static ManagedChannelBuilder<?> builder(String target, ChannelCredentials credentials) {
+    try {
+      return Grpc.newChannelBuilder(target, credentials);
+    } catch (ProviderNotFoundException refusal) {
+      throw new IllegalArgumentException(refusal.getMessage(), refusal);
+    }
   }
 
   static ChannelCredentials plaintext() {

@@ -286,9 +286,11 @@ public final class FinesieveClient implements AutoCloseable {
 
     /** Proves who the client is (PEM files; the key as PKCS #8). */
     public Builder clientCertificate(Path certificate, Path key) {
-      this.clientCertificate =
-          Objects.requireNonNull(certificate, "a client key needs its certificate");
-      this.clientKey = Objects.requireNonNull(key, "a client certificate needs its key");
+      if (certificate == null || key == null) {
+        throw new IllegalArgumentException("a client certificate and its key belong together");
+      }
+      this.clientCertificate = certificate;
+      this.clientKey = key;
       return tls();
     }
 

@@ -33,7 +33,8 @@ final class Readiness {
       if (error.getCode() != Status.Code.DEADLINE_EXCEEDED) {
         throw error;
       }
-      String inVain = "the server at " + target + " was not ready within " + timeout;
+      double seconds = timeout.toNanos() / 1e9;
+      String inVain = "the server at " + target + " was not ready within " + seconds + " s";
       throw FinesieveException.of(
           Status.DEADLINE_EXCEEDED.withDescription(inVain).withCause(error));
     }
