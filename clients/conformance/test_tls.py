@@ -116,5 +116,7 @@ def test_half_of_a_client_certificate_is_refused(connect: Connect, half: str) ->
 
     reply = connect("127.0.0.1:1", **files).call(LIST_MODELS, ListModelsRequest())
 
-    assert "client_certificate" in reply.refusal
-    assert "client_key" in reply.refusal
+    # Each language writes the names in its own way, such as clientKey.
+    assert "certificate" in reply.refusal.lower()
+    assert "key" in reply.refusal.lower()
+    assert "belong together" in reply.refusal

@@ -287,7 +287,8 @@ public final class FinesieveClient implements AutoCloseable {
     /** Proves who the client is (PEM files; the key as PKCS #8). */
     public Builder clientCertificate(Path certificate, Path key) {
       if (certificate == null || key == null) {
-        throw new IllegalArgumentException("a client certificate and its key belong together");
+        throw new IllegalArgumentException(
+            "a client's certificate and key belong together; one is missing");
       }
       this.clientCertificate = certificate;
       this.clientKey = key;
