@@ -11,7 +11,9 @@ from textwrap import indent
 import pytest
 
 from demo.server_process import ServerProcess
+from finesieve_client import Client, passage
 from finesieve_server.index.catalog import Catalog
+from tests.client.rag.llm_server import LlmServer
 from tests.conftest import StartServer
 from tests.server.index.corpus import embeddings, passages, spec
 
@@ -104,6 +106,45 @@ def test_the_modes_in_python(server: ServerProcess) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("\nshutil.copytree\n")
+
+
+def test_an_answer_offline_and_one_by_a_model(server: ServerProcess) -> None:
+    with Client(server.address) as client:
+        client.create_collection("docs")
+        client.upsert_passages(
+            "docs",
+            [
+                passage("1", "Recursively copy a directory tree.", title="shutil.copytree"),
+                passage("2", "Run functions at a given time.", title="sched.scheduler"),
+            ],
+        )
+    offline = subprocess.run(
+        ["bash", "-c", code_below("## Answer questions", "console")],
+        env={
+            **os.environ,
+            "FINESIEVE_SERVER": server.address,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    program = code_below("## Answer questions", "python").replace("localhost:50051", server.address)
+    with LlmServer("By shutil.copytree [1].") as llm:
+        by_a_model = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "OPENAI_MODEL": "m", "OPENAI_BASE_URL": llm.base_url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert offline.returncode == 0, offline.stderr
+    assert offline.stdout.startswith("Recursively copy a directory tree. [1]\n")
+    assert by_a_model.returncode == 0, by_a_model.stderr
+    assert by_a_model.stdout == (
+        "By shutil.copytree [1].\n[1] shutil.copytree: Recursively copy a directory tree.\n"
+    )
 
 
 def test_every_link_inside_the_repository_leads_somewhere() -> None:

@@ -168,7 +168,8 @@ def test_nothing_found_is_a_refusal_and_asks_no_model(asking: Asking) -> None:
 
     assert answer.refused
     assert answer.text == REFUSAL
-    assert answer.citations == answer.sources == ()
+    assert answer.citations == ()
+    assert answer.sources == ()
     assert llm.requests == []
     assert asking.server.counted == []
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from finesieve_client.cli import collections
+from finesieve_client.cli.ask import ask
 from finesieve_client.cli.compare import compare
 from finesieve_client.cli.evaluate import evaluate
 from finesieve_client.cli.ingest import ingest
@@ -21,6 +22,7 @@ app = typer.Typer(
     epilog="First steps: `finesieve ingest corpus.jsonl --collection docs`, then "
     "`finesieve compare 'a question'`. `finesieve COMMAND --help` explains each command.",
 )
+app.command()(ask)
 app.command()(search)
 app.command()(compare)
 app.command()(rerank)
@@ -44,7 +46,7 @@ def finesieve(
         typer.Option("--version", callback=show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Two-stage retrieval on a finesieve server: store passages, search, rerank, compare."""
+    """Two-stage retrieval on a finesieve server: store passages, ask, search, rerank, compare."""
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from finesieve_client.errors import (
     Unavailable,
 )
 from finesieve_client.extras import MissingExtra
+from finesieve_client.rag.completion import LlmError
 from finesieve_client.rows import DamagedFile
 
 Arguments = ParamSpec("Arguments")
@@ -137,7 +138,7 @@ def failures_as_lines(server: str) -> Iterator[None]:
     except FinesieveError as error:
         complain(advice(error, server))
         raise typer.Exit(FAILED) from error
-    except (BadFolder, DamagedFile, MissingExtra) as error:
+    except (BadFolder, DamagedFile, LlmError, MissingExtra) as error:
         complain(str(error))
         raise typer.Exit(FAILED) from error
     except BrokenPipeError:

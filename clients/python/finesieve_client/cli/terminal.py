@@ -67,6 +67,11 @@ def one_line(text: str) -> str:
     return " ".join(_UNSAFE.sub(" ", text).split())
 
 
+def lines(text: str) -> str:
+    """Return text that keeps its lines and cannot command the terminal."""
+    return "\n".join(_UNSAFE.sub(" ", line) for line in text.split("\n"))
+
+
 def milliseconds(microseconds: float) -> str:
     """Return a duration for people, with three digits that matter."""
     value = microseconds / 1e3

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from finesieve_client.rag.citations import Citation, citation_of
+from finesieve_client.rag.prompt import visible
 from finesieve_client.rag.quotes import Quotes, best_part
 from finesieve_client.rag.sentences import sentences
 from finesieve_client.rag.sources import Quote, Source
@@ -34,7 +35,7 @@ def extract(question: str, sources: Sequence[Source]) -> Extract:
     citations: list[Citation] = []
     length = 0
     for quote in best_quotes(question, sources):
-        quoted = _BRACKETED.sub(r"(\1)", quote.text)
+        quoted = _BRACKETED.sub(r"(\1)", visible(quote.text))
         line = f"{quoted} [{quote.source.number}]"
         statement = (length, length + len(quoted))
         citations.append(citation_of(quote.source.number, quote, statement))
