@@ -1,6 +1,6 @@
 """Which languages are tested, and the server that all their clients speak to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import grpc
@@ -17,6 +17,7 @@ from tests.client.scripted_server import Answer, ScriptedServer
 BY_NAME = {language.name: language for language in LANGUAGES}
 LEFT_OUT = pytest.StashKey[dict[str, str]]()
 CHOSEN = pytest.StashKey[list[Language]]()
+FIGURES = pytest.StashKey[list[str]]()
 
 
 class Connect(Protocol):
@@ -43,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = []
     asked = config.getoption("--language")
     left_out = {language.name: language.lacking() for language in LANGUAGES}
     config.stash[LEFT_OUT] = {} if asked else {name: why for name, why in left_out.items() if why}
@@ -62,10 +64,18 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Say what was tested and what was left out, so that a green run claims no more than it did."""
+    for line in config.stash[FIGURES]:
+        terminalreporter.write_line(line)
     names = ", ".join(language.name for language in config.stash[CHOSEN])
     terminalreporter.write_line(f"Clients tested: {names}")
     for name, why in config.stash[LEFT_OUT].items():
         terminalreporter.write_line(f"LEFT OUT: {name} ({why})", yellow=True)
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Return a function that takes what a test measured, to be printed at the end."""
+    return lambda line: request.config.stash[FIGURES].append(f"{request.node.name}: {line}")
 
 
 @pytest.fixture(scope="session")
