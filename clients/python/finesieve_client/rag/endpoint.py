@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -123,33 +124,37 @@ class Endpoint:
         import openai
 
         where = f"the LLM endpoint {self.base_url or 'of OpenAI'}"
-        status_code: int | None = getattr(error, "status_code", None)
-        said = _said(error)
         match error:
             case openai.APITimeoutError():
-                text = f"{where} did not answer in time; a longer timeout gives it more"
+                return LlmError(f"{where} did not answer in time; a longer timeout gives it more")
             case openai.APIConnectionError():
-                text = f"{where} is not reachable, or hung up; check the base URL{_cause(error)}"
-            case openai.AuthenticationError():
-                text = f"{where} does not take the API key; check OPENAI_API_KEY{said}"
-            case openai.PermissionDeniedError():
-                text = f"{where} does not let this API key use {self.model!r}{said}"
-            case openai.NotFoundError():
-                text = (
-                    f"{where} has no model {self.model!r}, or no chat completions at this base "
-                    f"URL, which most often ends in /v1{said}"
+                return LlmError(
+                    f"{where} is not reachable, or hung up; check the base URL{_cause(error)}"
                 )
-            case openai.RateLimitError():
-                text = f"{where} takes no more calls now: a rate limit or a quota{said}"
-            case openai.APIStatusError() if error.status_code >= 500:
-                text = f"{where} failed with status {error.status_code}{said}"
-            case openai.APIStatusError():
-                text = f"{where} refused the request with status {error.status_code}{said}"
             case json.JSONDecodeError() | openai.APIResponseValidationError():
                 return self._not_a_completion()
-            case _:
-                text = f"{where} failed{said}"
-        return LlmError(text, status_code)
+            case openai.APIStatusError():
+                text = f"{where} {self._refusal(error.status_code)}{_said(error)}"
+                return LlmError(text, error.status_code)
+            case _ if isinstance(error, _broken()):
+                return LlmError(f"{where} hung up ({error})")
+        return LlmError(f"{where} failed{_said(error)}")
+
+    def _refusal(self, status_code: int) -> str:
+        match status_code:
+            case 401:
+                return "does not take the API key; check OPENAI_API_KEY"
+            case 403:
+                return f"does not let this API key use {self.model!r}"
+            case 404:
+                return (
+                    f"has no model {self.model!r}, or no chat completions at this base URL, "
+                    "which most often ends in /v1"
+                )
+            case 429:
+                return "takes no more calls now: a rate limit or a quota"
+        said = "failed" if status_code >= 500 else "refused the request"
+        return f"{said} with status {status_code}"
 
     def _not_a_completion(self) -> LlmError:
         return LlmError(
@@ -212,8 +217,17 @@ def package() -> ModuleType:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Return what the package raises: its own errors, and the JSON reader's of a bad answer."""
-    return (package().OpenAIError, json.JSONDecodeError)
+    """Return what the package raises: its own errors, and what it lets through.
+
+    That is the JSON reader's of a bad answer and, of openai 2, the transport's of a broken stream.
+    """
+    return (package().OpenAIError, json.JSONDecodeError, *_broken())
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """Return the errors of the HTTP library that the package has imported."""
+    transports = (sys.modules.get(name) for name in ("httpx", "httpx2"))
+    return tuple(transport.HTTPError for transport in transports if transport is not None)
 
 
 def _said(error: Exception) -> str:
