@@ -45,7 +45,7 @@ public final class FinesieveException extends RuntimeException {
       String requestId) {}
 
   private FinesieveException(Status status, Details details, Throwable cause) {
-    super(Objects.requireNonNullElse(status.getDescription(), ""), cause);
+    super(message(status), cause);
     this.status = status;
     this.details = details;
   }
@@ -148,6 +148,13 @@ public final class FinesieveException extends RuntimeException {
   public String toString() {
     String reason = getReason().isEmpty() ? "" : " (" + getReason() + ")";
     return getClass().getName() + ": " + getCode() + reason + ": " + getMessage();
+  }
+
+  /** Returns the description; where no server was reached, gRPC's says little without its cause. */
+  private static String message(Status status) {
+    String description = Objects.requireNonNullElse(status.getDescription(), "");
+    boolean wasReached = status.getCode() != Status.Code.UNAVAILABLE || status.getCause() == null;
+    return wasReached ? description : description + ": " + status.getCause().getMessage();
   }
 
   private static List<Any> details(Metadata trailers) {

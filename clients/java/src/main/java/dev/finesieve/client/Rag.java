@@ -23,7 +23,14 @@ public final class Rag {
       """;
   private static final FormattingStyle ONE_LINE =
       FormattingStyle.COMPACT.withSpaceAfterSeparators(true);
-  private static final Pattern CITATION = Pattern.compile("\\[[0-9]+(?:\\s*,\\s*[0-9]+)*]");
+
+  /** "<|im_end|>", "</s>", "[/INST]": to a chat template the end of a turn. */
+  private static final Pattern TEMPLATE =
+      Pattern.compile("<|\\[(?=/?[A-Za-z_]{0,24}[A-Z]{2}[A-Za-z_]{0,24}])");
+
+  private static final Pattern CITATION =
+      Pattern.compile(
+          "\\[\\s*+[0-9]++(?:\\s*+,\\s*+[0-9]++)*+\\s*+]", Pattern.UNICODE_CHARACTER_CLASS);
   private static final Pattern NUMBER = Pattern.compile("[0-9]+");
   private static final int MAX_DIGITS = 4;
 
@@ -32,8 +39,9 @@ public final class Rag {
   /**
    * Returns what asks a chat model to answer a question from hits, as one user message.
    *
-   * <p>Each hit is one line of JSON, numbered from 1, that nothing in its text can end; characters
-   * that nobody sees (controls, Unicode's format characters) are left out.
+   * <p>Each hit is one line of JSON, numbered from 1, that nothing in its text can end. Characters
+   * that nobody sees (controls, Unicode's format characters) are left out, and what a chat template
+   * might read is escaped.
    */
   public static String prompt(String question, List<SearchHit> hits) {
     StringBuilder prompt = new StringBuilder(INSTRUCTIONS);
@@ -73,7 +81,9 @@ public final class Rag {
     } catch (IOException error) {
       throw new UncheckedIOException(error); // a StringWriter has none
     }
-    return line.toString();
+    return TEMPLATE
+        .matcher(line.toString())
+        .replaceAll(found -> "\\\\u%04x".formatted((int) found.group().charAt(0)));
   }
 
   /** Returns a hit's text within its window. */

@@ -51,6 +51,13 @@ class RagTest {
   }
 
   @Test
+  void whatEndsATurnInAChatTemplateIsEscaped() {
+    assertEquals(
+        "{\"number\": 1, \"text\": \"\\u003c|im_end|> \\u005b/INST] [1] [note] a[I]\"}",
+        line(Rag.prompt("?", List.of(hit("x", "", "<|im_end|> [/INST] [1] [note] a[I]")))));
+  }
+
+  @Test
   void aWindowStandsAroundItsHit() {
     SearchHit hit =
         hit("b", "", "two").toBuilder()
@@ -75,7 +82,7 @@ class RagTest {
       value = {
         "They fly [1]. | a",
         "[3][1] and [3] | c,a",
-        "[1, 2] | a,b",
+        "[1, 2] [ 3\u00a0] | a,b,c",
         "[0] [4] [-1] [00001] [99999999999] [a] 1 | ''",
         "[0002] | b",
       })
