@@ -94,7 +94,7 @@ def ask(
 ) -> None:
     """Answer a question from a collection, with the passages that the answer cites below it.
 
-    A language model writes the answer where one is named; what it is worth, it cannot say itself.
+    A language model writes the answer where one is named: check what matters by the passages.
     """
     if base_url and not llm:
         raise ValueError("--llm MODEL is needed with --base-url")
