@@ -22,6 +22,7 @@ from finesieve.v1.rerank_pb2 import (
     StreamRerankResponse,
 )
 from finesieve.v1.retrieval_pb2 import StreamUpsertPassagesRequest, StreamUpsertPassagesResponse
+from tests.client.scripted_server import ScriptedServer
 from tests.e2e.gauges import nothing_is_left_inside
 
 HEARD_WITHIN_S = 10
@@ -52,6 +53,10 @@ class Silent:
         return None
 
 
+def embed(_: object, __: grpc.ServicerContext) -> EmbedResponse:
+    return EmbedResponse(tokens=3)
+
+
 STREAMS = {
     "RerankService/StreamRerank": (StreamRerankRequest(), StreamRerankResponse()),
     "RetrievalService/StreamUpsertPassages": (
@@ -65,21 +70,28 @@ STREAMS = {
 }
 
 
+def connected(connect: Connect, server: ScriptedServer) -> Client:
+    """Return a client that has its connection: to make one may take longer than a caller waits."""
+    client = connect(server.target)
+    client.call("EmbeddingService/Embed", EmbedRequest()).assert_ok()
+    return client
+
+
 def test_a_call_that_waits_can_be_cancelled(connect: Connect, serve: Serve) -> None:
     silent = Silent()
-    with serve({"ListModels": silent}) as server:
-        client = connect(server.target)
+    with serve({"ListModels": silent, "Embed": embed}) as server:
+        client = connected(connect, server)
 
-        reply = client.call("ModelService/ListModels", ListModelsRequest(), cancel_after_ms=200)
+        reply = client.call("ModelService/ListModels", ListModelsRequest(), cancel_after_ms=500)
 
         assert reply.error.code == CANCELLED
         assert silent.left.wait(HEARD_WITHIN_S)
-        assert server.calls == ["ListModels"]
+        assert server.calls == ["Embed", "ListModels"]
 
 
 def test_the_client_of_a_cancelled_call_makes_others(connect: Connect, serve: Serve) -> None:
-    with serve({"ListModels": Silent(), "Embed": lambda _, __: EmbedResponse(tokens=3)}) as server:
-        client = connect(server.target)
+    with serve({"ListModels": Silent(), "Embed": embed}) as server:
+        client = connected(connect, server)
         client.call("ModelService/ListModels", ListModelsRequest(), cancel_after_ms=50)
 
         assert client.call("EmbeddingService/Embed", EmbedRequest()).answer.tokens == 3
@@ -103,8 +115,8 @@ def test_a_stream_can_be_cancelled_where_it_stands(
 def test_a_stream_that_waits_can_be_cancelled(connect: Connect, serve: Serve, method: str) -> None:
     request, _ = STREAMS[method]
     silent = Silent()
-    with serve({method.split("/")[1]: silent}) as server:
-        reply = connect(server.target).call(method, request, cancel_after_ms=200)
+    with serve({method.split("/")[1]: silent, "Embed": embed}) as server:
+        reply = connected(connect, server).call(method, request, cancel_after_ms=500)
 
         assert reply.error.code == CANCELLED
         assert reply.response_count == 0

@@ -76,8 +76,8 @@ def test_a_server_that_is_too_slow_is_deadline_exceeded(
         client = connect(server.target)
         started = time.monotonic()
 
-        error = client.call(method, request, timeout_ms=300).error
+        error = client.call(method, request, timeout_ms=2_000).error
 
         assert error.code == DEADLINE_EXCEEDED
-        assert 0.25 < time.monotonic() - started < 10
+        assert 1.8 < time.monotonic() - started < 10
         assert len(server.calls) == 1

@@ -136,10 +136,10 @@ def test_the_deadline_holds_over_all_tries(connect: Connect, serve: Serve) -> No
     failing = Failing(9, pushback="20000")
     started = time.monotonic()
 
-    error = call(connect, serve, failing, timeout_ms=1_000).error
+    error = call(connect, serve, failing, timeout_ms=3_000).error
 
     assert error.code in (DEADLINE_EXCEEDED, UNAVAILABLE)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 15
     assert len(failing.tried_s) == 1
 
 
@@ -147,8 +147,8 @@ def test_a_caller_can_leave_between_tries(connect: Connect, serve: Serve) -> Non
     failing = Failing(9, pushback="20000")
     started = time.monotonic()
 
-    error = call(connect, serve, failing, cancel_after_ms=500).error
+    error = call(connect, serve, failing, cancel_after_ms=3_000).error
 
     assert error.code == CANCELLED
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 15
     assert len(failing.tried_s) == 1

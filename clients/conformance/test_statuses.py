@@ -158,10 +158,10 @@ def test_a_deadline_that_not_even_an_idle_server_could_keep_is_told_with_the_est
     documents = [Document(text=f"{number} " + "many words " * 300) for number in range(1_000)]
     request = RerankRequest(query="q", documents=documents)
 
-    error = client.call("RerankService/Rerank", request, timeout_ms=2_000).error
+    error = client.call("RerankService/Rerank", request, timeout_ms=8_000).error
 
     assert (error.code, error.reason) == (DEADLINE_EXCEEDED, "DEADLINE_TOO_SHORT"), error
-    assert float(error.metadata["estimate_ms"]) > 2_000
+    assert float(error.metadata["estimate_ms"]) > 8_000
 
 
 def test_one_bad_document_fails_alone(client: Client) -> None:

@@ -8,7 +8,6 @@ import struct
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from finesieve.v1.feedback_pb2_grpc import FeedbackServiceStub
 from finesieve_client import AsyncClient, FinesieveError, Tls, connection, contract
 from finesieve_client.calls.call import Call as ClientCall
 from finesieve_client.errors import error_of_call
+from finesieve_client.rag.citations import cited
+from finesieve_client.rag.prompt import prompt
 
 LENGTH = struct.Struct(">I")
 KEPT_RESPONSES = 16
@@ -48,7 +49,7 @@ class Driver:
                 await _call(client, order.connection, order.call, outcome)
         except FinesieveError as error:
             outcome.error.CopyFrom(_told(error))
-        except (ImportError, OSError, ValueError) as refusal:
+        except (OSError, ValueError) as refusal:
             outcome.refusal = str(refusal)
         return outcome
 
@@ -169,8 +170,6 @@ def _told(error: FinesieveError) -> Error:
 
 
 def _write_prompt(order: Order, outcome: Outcome) -> None:
-    cited = import_module("finesieve_client.rag.citations").cited
-    prompt = import_module("finesieve_client.rag.prompt").prompt
     hits = search_pb2.SearchResponse.FromString(order.prompt.search_response).hits
     outcome.prompt = prompt(order.prompt.question, hits)
     if order.prompt.answer:
