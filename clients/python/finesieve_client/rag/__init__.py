@@ -9,12 +9,17 @@
         for citation in answer.citations:
             print(citation.number, citation.title, citation.quote)
 
-`AsyncRag` and `AsyncLlm` are the same for asyncio.
+`AsyncRag` and `AsyncLlm` are the same for asyncio. `decompose`, `expand`, `hyde` and `step_back`
+make `retrieval_queries` of a question, `to_filter` a filter; `route` chooses collections. Modules
+of their own: `tournament` (a model reranks), `triad` (what an answer is worth), `repurpose`.
 """
 
 from finesieve_client.rag.citations import Citation, cited
 from finesieve_client.rag.llm import AsyncLlm, Completion, Llm, LlmError, Message, Prices, Usage
+from finesieve_client.rag.queries import decompose, expand, hyde, step_back
+from finesieve_client.rag.question_filter import FilterField, to_filter
 from finesieve_client.rag.rag import AsyncRag, Rag
+from finesieve_client.rag.routing import route
 from finesieve_client.rag.sources import Source
 from finesieve_client.rag.turn import Answer, Timings
 
@@ -24,6 +29,7 @@ __all__ = [
     "AsyncRag",
     "Citation",
     "Completion",
+    "FilterField",
     "Llm",
     "LlmError",
     "Message",
@@ -33,4 +39,10 @@ __all__ = [
     "Timings",
     "Usage",
     "cited",
+    "decompose",
+    "expand",
+    "hyde",
+    "route",
+    "step_back",
+    "to_filter",
 ]

@@ -7,7 +7,8 @@ What a reader cannot see is removed, and what a chat template might read is esca
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from finesieve.v1.search_pb2 import SearchHit
 
@@ -34,16 +35,27 @@ def prompt(question: str, hits: Iterable[SearchHit]) -> str:
 def question_over(passages: Iterable[tuple[str, str]], question: str) -> str:
     """Return what follows the instruction: passages, as (title, text), and the question."""
     lines = [line(number, *each) for number, each in enumerate(passages, start=1)]
-    asked = visible(_LINE_BREAK.sub(" ", question))
-    return "\n".join([f"{len(lines)} passages:", *lines, "", f"Question: {asked}"])
+    return "\n".join([f"{len(lines)} passages:", *lines, "", question_line(question)])
+
+
+def question_line(question: str) -> str:
+    """Return a question as its line of the prompt."""
+    return f"Question: {visible(_LINE_BREAK.sub(' ', question))}"
 
 
 def line(number: int, title: str, text: str) -> str:
     """Return one passage as its line of JSON."""
-    fields = {"number": number, "title": visible(title), "text": visible(text)}
-    if not fields["title"]:
-        del fields["title"]
-    written = json.dumps(fields, ensure_ascii=False)
+    return fenced({"number": number, "title": title, "text": text})
+
+
+def fenced(fields: Mapping[str, Any]) -> str:
+    """Return one object, such as a passage, as its line of JSON; an empty title is left out."""
+    shown = {
+        name: visible(value) if isinstance(value, str) else value for name, value in fields.items()
+    }
+    if shown.get("title") == "":
+        del shown["title"]
+    written = json.dumps(shown, ensure_ascii=False)
     return _TEMPLATE.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
