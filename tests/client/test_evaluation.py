@@ -1,5 +1,5 @@
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import grpc
 import pytest
@@ -7,6 +7,7 @@ import pytest
 from finesieve.v1.rerank_pb2 import RerankRequest, RerankResponse, RerankResult
 from finesieve.v1.results_pb2 import Hit, Score
 from finesieve.v1.retrieval_pb2 import RetrieveRequest, RetrieveResponse
+from finesieve.v1.search_pb2 import SearchHit, SearchRequest, SearchResponse
 from finesieve_client import AsyncClient, passage
 from finesieve_client.evaluation import (
     BOTH,
@@ -14,6 +15,7 @@ from finesieve_client.evaluation import (
     FIRST_STAGE,
     RERANK,
     RETRIEVE,
+    REWRITE,
     Evaluator,
     Ranking,
     cross_encoder_order,
@@ -30,13 +32,19 @@ class Server:
 
     def __init__(self) -> None:
         self.reranks: list[str] = []
+        self.searches: list[SearchRequest] = []
 
     def answers(self) -> Mapping[str, Answer]:
-        return {"Retrieve": self.retrieve, "Rerank": self.rerank}
+        return {"Retrieve": self.retrieve, "Rerank": self.rerank, "Search": self.search}
 
     def retrieve(self, request: RetrieveRequest, _: grpc.ServicerContext) -> RetrieveResponse:
         names = "" if request.text == "nothing" else "abc"
         return RetrieveResponse(hits=[Hit(passage=passage(name, "text")) for name in names])
+
+    def search(self, request: SearchRequest, _: grpc.ServicerContext) -> SearchResponse:
+        self.searches.append(request)
+        hits = [SearchHit(hit=Hit(passage=passage(name, "text"))) for name in "abc"]
+        return SearchResponse(hits=hits)
 
     def rerank(self, request: RerankRequest, _: grpc.ServicerContext) -> RerankResponse:
         self.reranks.append(request.query)
@@ -81,6 +89,32 @@ async def test_a_query_that_finds_nothing_is_ranked_without_a_rerank() -> None:
 
     assert not server.reranks
     assert all(list(order) == [] for order in ranking.order.values())
+
+
+async def test_a_rewritten_question_is_retrieved_with_its_queries_and_reranked_as_it_was() -> None:
+    async def rewrite(question: str) -> Sequence[str]:
+        return [question, f"other words for {question}"]
+
+    server = Server()
+    with ScriptedServer(server.answers()) as running:
+        async with AsyncClient(running.target) as client:
+            evaluator = Evaluator(client, "docs", 50, {}, mode="hybrid", rewrite=rewrite)
+            ranking = await evaluator.rank("q", "question")
+
+    (asked,) = server.searches
+    assert [each.text for each in asked.retrieval_queries] == [
+        "question",
+        "other words for question",
+    ]
+    assert (asked.query, asked.skip_rerank, asked.retrieve_k, asked.top_n) == (
+        "question",
+        True,
+        50,
+        50,
+    )
+    assert server.reranks == ["question"]
+    assert list(ranking.order[FIRST_STAGE]) == ["a", "b", "c"]
+    assert list(ranking.stage_s) == [REWRITE, RETRIEVE, RERANK]
 
 
 def test_equal_logits_keep_the_first_stages_order_and_unscored_ones_come_last() -> None:

@@ -2,24 +2,28 @@
 
 Every query is retrieved once and its candidates are reranked once, with the first stage's scores:
 the answer's order is the blend of both stages, and its logits give the cross-encoder's own order,
-because a logit depends on the pair alone.
+because a logit depends on the pair alone. Where the question is rewritten, it is retrieved with
+several queries; the second stage still reads the question.
 """
 
 import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from finesieve.v1.rerank_pb2 import RerankResponse, RerankResult
+from finesieve.v1.results_pb2 import Hit
 from finesieve_client.async_client import AsyncClient
 from finesieve_client.options import Mode, SecondStage
 from finesieve_client.two_stage import document_of
 
 FIRST_STAGE, CROSS_ENCODER, BOTH = ARMS = ("first stage", "cross-encoder", "both")
-RETRIEVE, RERANK = STAGES = ("retrieve", "rerank")
+REWRITE, RETRIEVE, RERANK = STAGES = ("rewrite", "retrieve", "rerank")
 MAX_RECALL_DEPTH = 100
+
+Rewrite = Callable[[str], Awaitable[Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,10 @@ class Evaluation:
 
 
 class Evaluator:
-    """Ranks queries on one collection by every arm."""
+    """Ranks queries on one collection by every arm.
+
+    `rewrite` turns a question into the queries to retrieve with.
+    """
 
     def __init__(
         self,
@@ -61,12 +68,14 @@ class Evaluator:
         options: SecondStage,
         *,
         mode: Mode = "dense",
+        rewrite: Rewrite | None = None,
     ) -> None:
         self._client = client
         self._collection = collection
         self._retrieve_k = retrieve_k
         self._options = options
         self._mode = mode
+        self._rewrite = rewrite
 
     async def rank_all(
         self, queries: Mapping[str, str], calls_at_once: int
@@ -89,11 +98,10 @@ class Evaluator:
     async def rank(self, query_id: str, query: str) -> Ranking:
         """Rank one query."""
         started = time.perf_counter()
-        retrieved = await self._client.retrieve(
-            self._collection, query, top_k=self._retrieve_k, mode=self._mode
-        )
+        queries = None if self._rewrite is None else await self._rewrite(query)
+        rewritten_s = time.perf_counter()
+        hits = await self._retrieve(query, queries)
         retrieved_s = time.perf_counter()
-        hits = retrieved.hits
         reranked = RerankResponse()
         if hits:
             documents = [document_of(hit) for hit in hits]
@@ -106,9 +114,30 @@ class Evaluator:
                 CROSS_ENCODER: [result.id for result in cross_encoder_order(reranked.results)],
                 BOTH: [result.id for result in reranked.results],
             },
-            stage_s={RETRIEVE: retrieved_s - started, RERANK: reranked_s - retrieved_s},
+            stage_s={
+                **({} if queries is None else {REWRITE: rewritten_s - started}),
+                RETRIEVE: retrieved_s - rewritten_s,
+                RERANK: reranked_s - retrieved_s,
+            },
             unscored=sum(not result.HasField("score") for result in reranked.results),
         )
+
+    async def _retrieve(self, query: str, queries: Sequence[str] | None) -> Sequence[Hit]:
+        if queries is None:
+            retrieved = await self._client.retrieve(
+                self._collection, query, top_k=self._retrieve_k, mode=self._mode
+            )
+            return retrieved.hits
+        fused = await self._client.search(
+            self._collection,
+            query,
+            retrieve_k=self._retrieve_k,
+            top_n=self._retrieve_k,
+            skip_rerank=True,
+            retrieval_queries=queries,
+            mode=self._mode,
+        )
+        return [found.hit for found in fused.hits]
 
 
 def sample(queries: Mapping[str, str], count: int | None, seed: int) -> dict[str, str]:
@@ -152,7 +181,11 @@ def evaluation_of(
     return Evaluation(
         num_queries=len(rankings),
         quality=quality,
-        latency={stage: _latency([each.stage_s[stage] for each in rankings]) for stage in STAGES},
+        latency={
+            stage: _latency([each.stage_s[stage] for each in rankings])
+            for stage in STAGES
+            if stage in rankings[0].stage_s
+        },
         unscored=sum(ranking.unscored for ranking in rankings),
     )
 

@@ -2,22 +2,20 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.padding import Padding
 from rich.text import Text
 
+from finesieve_client.cli import language_model as lm
 from finesieve_client.cli import query as ask_options
 from finesieve_client.cli.search import heading, probability_text
 from finesieve_client.cli.session import Session, with_session
 from finesieve_client.cli.terminal import err, lines, milliseconds, out, say, write_json
-from finesieve_client.rag.llm import TIMEOUT_S, Llm
 from finesieve_client.rag.rag import TOKEN_BUDGET, Rag
 from finesieve_client.rag.turn import MIN_PROBABILITY, Answer
 
-LLM_PANEL = "Language model"
 _MARKER = r"\[\d+(?:, \d+)*\]"
 
 
@@ -26,40 +24,16 @@ def ask(
     session: Session,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="What is to be answered.")],
     collection: ask_options.CollectionName = "",
-    llm: Annotated[
-        str,
-        typer.Option(
-            "--llm",
-            envvar="OPENAI_MODEL",
-            metavar="MODEL",
-            help="The model that answers. Without one the passages' own best sentences do.",
-            rich_help_panel=LLM_PANEL,
-        ),
-    ] = "",
-    base_url: Annotated[
-        str,
-        typer.Option(
-            metavar="URL",
-            help="An endpoint of chat completions, such as http://localhost:11434/v1; by default "
-            "OPENAI_BASE_URL. Its key is read from OPENAI_API_KEY.",
-            rich_help_panel=LLM_PANEL,
-        ),
-    ] = "",
-    api_key_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="File with the key, in OPENAI_API_KEY's place.",
-            rich_help_panel=LLM_PANEL,
-        ),
-    ] = None,
+    llm: lm.Model = "",
+    base_url: lm.BaseUrl = "",
+    api_key_file: lm.ApiKeyFile = None,
     token_budget: Annotated[
         int,
         typer.Option(
             min=1,
             metavar="N",
             help="Tokens of all passages together that the model reads.",
-            rich_help_panel=LLM_PANEL,
+            rich_help_panel=lm.PANEL,
         ),
     ] = TOKEN_BUDGET,
     max_answer_tokens: Annotated[
@@ -68,7 +42,7 @@ def ask(
             min=1,
             metavar="N",
             help="Tokens that the model may write.",
-            rich_help_panel=LLM_PANEL,
+            rich_help_panel=lm.PANEL,
         ),
     ] = None,
     min_probability: Annotated[
@@ -94,13 +68,14 @@ def ask(
 ) -> None:
     """Answer a question from a collection, with the passages that the answer cites below it.
 
-    A language model writes the answer where one is named: check what matters by the passages.
+    A language model writes the answer where one is named, else the passages' own best sentences
+    do; what an answer is worth, a model cannot say itself.
     """
     if base_url and not llm:
         raise ValueError("--llm MODEL is needed with --base-url")
     second_stage = ask_options.second_stage(model, None, instruction)
     second_stage["min_probability"] = min_probability
-    answering = _llm(session, llm, base_url, api_key_file) if llm else None
+    answering = lm.language_model(session, llm, base_url, api_key_file) if llm else None
     with session.client() as client:
         name = ask_options.only_collection(client, collection)
         rag = Rag(
@@ -197,12 +172,3 @@ def values(answer: Answer) -> dict[str, Any]:
         "usage": asdict(answer.usage),
         "timings": asdict(answer.timings),
     }
-
-
-def _llm(session: Session, model: str, base_url: str, api_key_file: Path | None) -> Llm:
-    return Llm(
-        model,
-        base_url=base_url or None,
-        api_key=api_key_file.read_text(encoding="utf-8").strip() if api_key_file else None,
-        timeout_s=max(TIMEOUT_S, session.timeout_s),
-    )

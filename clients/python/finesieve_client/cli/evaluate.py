@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -11,9 +11,11 @@ from rich.text import Text
 
 from finesieve_client.async_client import AsyncClient
 from finesieve_client.beir import collection_name, read_folder
+from finesieve_client.cli import language_model as lm
 from finesieve_client.cli import query as ask
 from finesieve_client.cli.destination import make_where_missing
 from finesieve_client.cli.ingest import Load
+from finesieve_client.cli.rewriting import Rewriter, rewrites_of, show_spent, spent_as_values
 from finesieve_client.cli.session import Session, with_session
 from finesieve_client.cli.terminal import out, plain_table, progress_bar, say, write_json
 from finesieve_client.evaluation import (
@@ -27,6 +29,19 @@ from finesieve_client.evaluation import (
 from finesieve_client.ingestion import Outcome
 from finesieve_client.options import Mode
 from finesieve_client.rows import Row, count_rows, digest, read_lines, read_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to find candidates: how, and with which queries."""
+
+    mode: Mode
+    rewriter: Rewriter | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in the answer."""
+        return self.mode if self.rewriter is None else f"{self.mode}, {self.rewriter.name}"
 
 
 @with_session
@@ -64,50 +79,78 @@ def evaluate(
     ] = "dense",
     model: ask.RerankModel = "",
     first_stage_weight: ask.Weight = None,
+    rewrite: Annotated[
+        str,
+        typer.Option(
+            metavar="WAYS",
+            help="Have a language model rewrite each query: decompose, expand, hyde or step-back; "
+            "several with commas between, or all, each beside the query as it is.",
+            rich_help_panel=lm.PANEL,
+        ),
+    ] = "",
+    llm: lm.Model = "",
+    base_url: lm.BaseUrl = "",
+    api_key_file: lm.ApiKeyFile = None,
+    llm_prices: lm.LlmPrices = "",
 ) -> None:
     """Measure the first stage, the cross-encoder alone, and both, on labelled queries.
 
     The corpus is first stored in a collection of its own, as far as it is not there already.
     """
     require_measures()
-    modes = modes_of(mode)
+    named = (llm, base_url, api_key_file, llm_prices)
+    rewriters = [
+        Rewriter(each, lm.language_model(session, *named)) for each in rewrites_of(rewrite)
+    ]
+    ways = [Way(each, rewriter) for each in modes_of(mode) for rewriter in (None, *rewriters)]
     labelled = read_folder(folder)
     corpus = str(labelled.corpus)
     name = collection or collection_name(labelled.name, digest(corpus))
     chosen = sample(labelled.queries, queries, seed)
     options = ask.second_stage(model, first_stage_weight)
 
-    async def run() -> tuple[Outcome, dict[Mode, list[Ranking]]]:
+    async def run() -> tuple[Outcome, list[list[Ranking]]]:
         async with session.async_client() as client:
             stored = await fill(client, name, corpus)
-            rankings = {}
-            for each in modes:
-                evaluator = Evaluator(client, name, retrieve_k, options, mode=each)
-                rankings[each] = await rank_all(evaluator, chosen, calls_at_once)
+            rankings = []
+            for way in ways:
+                evaluator = Evaluator(
+                    client, name, retrieve_k, options, mode=way.mode, rewrite=way.rewriter
+                )
+                rankings.append(await rank_all(evaluator, chosen, calls_at_once))
             return stored, rankings
 
     stored, rankings = asyncio.run(run())
-    evaluations = {
-        each: evaluation_of(ranked, labelled.relevant, retrieve_k)
-        for each, ranked in rankings.items()
-    }
+    evaluations = [evaluation_of(ranked, labelled.relevant, retrieve_k) for ranked in rankings]
     if session.as_json:
         settings = {"folder": labelled.name, "collection": name, "passages": stored.good}
         limits = {"retrieve_k": retrieve_k, "calls_at_once": calls_at_once}
-        measured = [{"mode": each, **asdict(found)} for each, found in evaluations.items()]
+        measured = [measured_as_values(*each) for each in zip(ways, evaluations, strict=True)]
         results = measured[0] if len(measured) == 1 else {"modes": measured}
-        write_json({**settings, "bad_rows": len(stored.bad), **limits, **results})
+        spent = {"rewriters": spent_as_values(rewriters)} if rewriters else {}
+        write_json({**settings, "bad_rows": len(stored.bad), **limits, **results, **spent})
     else:
-        for each, evaluation in evaluations.items():
+        for way, evaluation in zip(ways, evaluations, strict=True):
             if len(evaluations) > 1:
-                out().print(Text(each, "bold"))
+                out().print(Text(way.name, "bold"))
             show(evaluation)
+        show_spent(rewriters)
         without = f" without {len(stored.bad):,} bad rows" if stored.bad else ""
         say(
             f"{len(chosen):,} queries of {labelled.name} "
             f"({stored.good:,} passages{without}), {retrieve_k} candidates each, "
             f"{calls_at_once} queries at a time"
         )
+
+
+def measured_as_values(way: Way, evaluation: Evaluation) -> dict[str, object]:
+    """Return what one way is worth as plain values."""
+    rewriter = way.rewriter
+    return {
+        "mode": way.mode,
+        **({} if rewriter is None else {"rewrite": rewriter.name}),
+        **asdict(evaluation),
+    }
 
 
 def modes_of(names: str) -> tuple[Mode, ...]:
