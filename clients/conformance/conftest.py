@@ -10,7 +10,7 @@ import finesieve_client
 from clients.conformance.client import Client
 from clients.conformance.conformance_pb2 import Connection
 from clients.conformance.corpus import LARGE, PASSAGES
-from clients.conformance.drivers import CLIENTS, LANGUAGES, Driver, DriverError, Language
+from clients.conformance.drivers import CLIENTS, LANGUAGES, Driver, Language, ScriptError
 from demo.server_process import ServerProcess
 from tests.client.scripted_server import Answer, ScriptedServer
 
@@ -108,8 +108,8 @@ def large(server: ServerProcess, animals: str) -> str:
 def driver(language: Language, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
     """Yield the language's driver, built."""
     try:
-        language.build()
-    except DriverError as error:
+        language.run("build-driver")
+    except ScriptError as error:
         pytest.fail(str(error), pytrace=False)  # each test fails with it, in one line
     log_path = tmp_path_factory.mktemp(language.name) / "driver.log"
     with Driver(CLIENTS / language.name / "driver", log_path) as built:

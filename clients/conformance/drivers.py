@@ -1,6 +1,7 @@
 """Build the drivers of all languages, start them, and carry orders to them and outcomes back.
 
-Of a language this knows its folder's scripts `build-driver` and `driver`, and the tools they need.
+Of a language this knows the scripts `build-driver`, `driver` and `check` in its folder, and the
+tools that they need.
 """
 
 import os
@@ -17,14 +18,18 @@ from typing import IO, Self
 from clients.conformance.conformance_pb2 import Order, Outcome
 
 CLIENTS = Path(__file__).resolve().parents[1]
-BUILD_LIMIT_S = 1800.0
+SCRIPT_LIMIT_S = 1800.0
 ORDER_LIMIT_S = 60.0
 END_LIMIT_S = 10.0
 LENGTH = struct.Struct(">I")
 
 
+class ScriptError(Exception):
+    """A script of a language failed; says so with what it printed."""
+
+
 class DriverError(Exception):
-    """A driver could not be built, died, hung, or spoke nonsense; says so with its stderr."""
+    """A driver died, hung, or spoke nonsense; says so with its stderr."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +78,24 @@ class Language:
             return "no driver yet"
         return ", ".join(filter(None, (tool.lacking() for tool in self.tools)))
 
-    def build(self) -> None:
-        """Build the driver. Raises DriverError."""
-        script = CLIENTS / self.name / "build-driver"
+    def run(self, script: str) -> None:
+        """Run `build-driver` or `check`. Raises ScriptError."""
+        path = CLIENTS / self.name / script
         try:
-            built = subprocess.run(
-                [script],
+            ended = subprocess.run(
+                [path],
                 check=False,
                 env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                timeout=BUILD_LIMIT_S,
+                timeout=SCRIPT_LIMIT_S,
                 text=True,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise DriverError(f"{script}: {error}") from error
-        if built.returncode:
-            raise DriverError(f"{script}: exit status {built.returncode}\n{built.stdout}")
+            raise ScriptError(f"{path}: {error}") from error
+        if ended.returncode:
+            raise ScriptError(f"{path}: exit status {ended.returncode}\n{ended.stdout}")
 
 
 # The oldest versions that the clients' own libraries are built with.
