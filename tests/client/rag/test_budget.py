@@ -78,6 +78,14 @@ def test_a_budget_that_holds_nothing_is_an_error() -> None:
         fitted(hits(EELS), 5)
 
 
+def test_a_title_that_takes_all_room_keeps_no_other_passage_out() -> None:
+    found = [hit(TAXES, title="very " * 20_000), hit(EELS, id="p2"), hit(TROUT, id="p3")]
+
+    given = fitted(found, 100)
+
+    assert [(source.number, source.text) for source in given] == [(1, EELS), (2, TROUT)]
+
+
 def test_nothing_found_fits_any_budget() -> None:
     assert fitted([], 10) == []
 

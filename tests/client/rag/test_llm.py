@@ -4,6 +4,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from threading import Barrier
 
 import openai
 import pytest
@@ -217,6 +218,31 @@ def test_a_model_that_takes_a_parameter_otherwise_is_asked_again_and_remembered(
         ["max_completion_tokens", "messages", "model"],
         ["max_completion_tokens", "messages", "model", "stream", "stream_options"],
     ]
+
+
+def test_threads_that_learn_the_same_at_once_are_all_answered() -> None:
+    everyone = Barrier(8)
+
+    def picky(request: dict[str, object]) -> str | Fault:
+        if "temperature" in request:
+            everyone.wait(10)
+            return Fault(400, "temperature is not supported", param="temperature")
+        return ANSWER
+
+    with LlmServer(picky) as server, ThreadPoolExecutor(8) as threads:
+        llm = Llm("m", base_url=server.base_url)
+
+        completions = list(threads.map(lambda _: llm.complete(ASKED), range(8)))
+
+    assert [completion.text for completion in completions] == [ANSWER] * 8
+
+
+def test_a_parameter_that_was_not_sent_is_not_tried_again() -> None:
+    with LlmServer(Fault(400, param="max_tokens")) as server:
+        with pytest.raises(LlmError, match="refused the request with status 400"):
+            Llm("m", base_url=server.base_url).complete(ASKED)
+
+        assert len(server.requests) == 1
 
 
 def test_an_endpoint_that_does_not_count_costs_nothing() -> None:

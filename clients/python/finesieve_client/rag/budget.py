@@ -1,8 +1,8 @@
 """Choose how much of what was found fits into a number of tokens.
 
-Passages are taken whole, best first; of the first that does not fit, the window goes, and then
-what lies behind the last sentence that fits, if enough is left to be of use. No I/O: whoever
-calls has the texts counted in between.
+Passages are taken whole, best first; of the last, the window goes, and then what lies behind the
+last sentence that fits, if enough is left to be of use. No I/O: whoever calls has the texts
+counted in between.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ LEAST_TOKENS = 40  # of a part of a passage that is worth giving
 # More than a token holds on average in any text: what lies beyond cannot fit.
 MAX_TOKEN_CHARACTERS = 16
 _UNIT_CHARACTERS = 200
+_MAX_HEAD_CHARACTERS = 32_768  # half of what a server counts at once
 # Rather too many than too few: English has four a token, Vietnamese and Chinese some three.
 _TOKEN_BYTES = 3
 
@@ -30,7 +31,7 @@ class Measured:
 
     def texts(self) -> list[str]:
         """Return what is counted, in this order."""
-        head = prompt.line(self.source.number, self.source.title, "")
+        head = prompt.line(self.source.number, self.source.title, "")[:_MAX_HEAD_CHARACTERS]
         excerpts = self.source.excerpts
         return [head, *(excerpts[at].passage.text[slice(*span)] for at, span in self.units)]
 
@@ -57,23 +58,25 @@ class Budget:
     def fit(self, counts: Sequence[int]) -> list[Source]:
         """Return what fits, given the tokens of each of `texts`.
 
-        Raises ValueError where not even the best passage's first sentences do.
+        Raises ValueError where not even the first sentences of any passage do.
         """
         given: list[Source] = []
         left, at = self._tokens, 0
         for measured in self._measured:
             head, *units = counts[at : at + 1 + len(measured.units)]
             at += 1 + len(measured.units)
-            if head + sum(units) > left:
-                rest = _cut(measured, units, left - head, least=LEAST_TOKENS if given else 1)
-                given += [rest] if rest is not None else []
+            fits = head + sum(units) <= left
+            least = LEAST_TOKENS if given else 1
+            source = measured.source if fits else _cut(measured, units, left - head, least)
+            if source is None:
+                continue
+            given.append(replace(source, number=len(given) + 1))
+            if not fits:
                 break
-            given.append(measured.source)
             left -= head + sum(units)
         if self._measured and not given:
             raise ValueError(
-                f"token_budget is {self._tokens}; the first sentences of the best passage alone "
-                "take more"
+                f"token_budget is {self._tokens}; the first sentences of a passage alone take more"
             )
         return given
 

@@ -88,12 +88,12 @@ class Endpoint:
                 arguments["stream_options"] = {"include_usage": True}
         return arguments
 
-    def check_avoidable(self, error: Exception) -> None:
+    def check_avoidable(self, error: Exception, arguments: Mapping[str, Any]) -> None:
         """Raise LlmError, unless the same request can be put in another way, which is noted."""
         refused = getattr(error, "param", None)
         if getattr(error, "status_code", None) != 400 or refused not in AVOIDABLE:
             raise self.error(error) from error
-        if refused in self._avoided:
+        if refused not in arguments:
             raise self.error(error) from error
         self._avoided |= {refused}
 
@@ -101,7 +101,7 @@ class Endpoint:
         """Return an answer that came as a whole, and count what it took; raises LlmError."""
         choices = getattr(answer, "choices", None)
         if not choices or choices[0].message is None:
-            raise self._not_a_completion()
+            raise self.not_a_completion()
         usage = self.usage_of(getattr(answer, "usage", None))
         self.count(usage)
         message = choices[0].message
@@ -132,7 +132,7 @@ class Endpoint:
                     f"{where} is not reachable, or hung up; check the base URL{_cause(error)}"
                 )
             case json.JSONDecodeError() | openai.APIResponseValidationError():
-                return self._not_a_completion()
+                return self.not_a_completion()
             case openai.APIStatusError():
                 text = f"{where} {self._refusal(error.status_code)}{_said(error)}"
                 return LlmError(text, error.status_code)
@@ -156,15 +156,12 @@ class Endpoint:
         said = "failed" if status_code >= 500 else "refused the request"
         return f"{said} with status {status_code}"
 
-    def _not_a_completion(self) -> LlmError:
+    def not_a_completion(self) -> LlmError:
+        """Return the error of an answer that is something else, or nothing at all."""
         return LlmError(
             f"what answers at {self.base_url or 'OpenAI'} is no chat completion; check the base "
             "URL, which most often ends in /v1"
         )
-
-    def no_stream(self) -> LlmError:
-        """Return the error of a stream that brought nothing at all."""
-        return self._not_a_completion()
 
 
 class Pieces:
@@ -204,7 +201,7 @@ class Pieces:
     def check(self) -> None:
         """Raise LlmError where the stream that ended brought nothing at all."""
         if not self._chunks:
-            raise self._endpoint.no_stream()
+            raise self._endpoint.not_a_completion()
 
 
 def package() -> ModuleType:

@@ -107,10 +107,11 @@ class Llm:
 
     def _ask(self, request: Request) -> Any:
         while True:
+            arguments = self._endpoint.arguments(request)
             try:
-                return self._client.chat.completions.create(**self._endpoint.arguments(request))
+                return self._client.chat.completions.create(**arguments)
             except failures() as error:
-                self._endpoint.check_avoidable(error)
+                self._endpoint.check_avoidable(error, arguments)
 
     def _read(self, request: Request, pieces: Pieces) -> Generator[str, None, None]:
         chunks = cast("openai.Stream[ChatCompletionChunk]", self._ask(request))
@@ -221,7 +222,7 @@ class AsyncLlm:
             try:
                 return await self._client.chat.completions.create(**arguments)
             except failures() as error:
-                self._endpoint.check_avoidable(error)
+                self._endpoint.check_avoidable(error, arguments)
 
     async def _read(self, request: Request, pieces: Pieces) -> AsyncGenerator[str, None]:
         chunks = cast("openai.AsyncStream[ChatCompletionChunk]", await self._ask(request))
