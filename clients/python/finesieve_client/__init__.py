@@ -6,7 +6,9 @@
         for found in client.search("docs", "copy a folder with everything in it").hits:
             print(found.hit.rank, found.hit.passage.title)
 
-`AsyncClient` is the same for asyncio. `TwoStage` chains the stages over two servers.
+`AsyncClient` is the same for asyncio. `TwoStage` chains the stages over two servers. `prompt` and
+`cited` are what a language model is asked, and what its answer cites; `finesieve_client.rag` does
+all of it.
 """
 
 from finesieve.v1.passages_pb2 import Passage
@@ -35,6 +37,8 @@ from finesieve_client.errors import (
 )
 from finesieve_client.filters import Condition, document, field
 from finesieve_client.passages import metadata_of, passage
+from finesieve_client.rag.citations import cited
+from finesieve_client.rag.prompt import prompt
 from finesieve_client.two_stage import AsyncTwoStage, TwoStage
 
 __all__ = [
@@ -61,12 +65,14 @@ __all__ = [
     "Unavailable",
     "Unimplemented",
     "Violation",
+    "cited",
     "compare",
     "document",
     "error_of_failure",
     "field",
     "metadata_of",
     "passage",
+    "prompt",
     "rerank_request",
     "retrieval_query",
 ]

@@ -2,7 +2,8 @@ import random
 
 import pytest
 
-from finesieve_client.rag.citations import CitationReader, citations_of, cited
+from finesieve_client import cited
+from finesieve_client.rag.citations import CitationReader, citations_of
 from tests.client.rag.found import EELS, TAXES, TROUT, hit, hits, sources
 
 

@@ -1,6 +1,7 @@
 import json
 
-from finesieve_client.rag.prompt import INSTRUCTION, prompt
+from finesieve_client import prompt
+from finesieve_client.rag.prompt import INSTRUCTION
 from tests.client.rag.found import hit, hits
 
 
