@@ -13,6 +13,7 @@ from finesieve_client.cli.ingest import ingest
 from finesieve_client.cli.models import models
 from finesieve_client.cli.rerank import rerank
 from finesieve_client.cli.search import search
+from finesieve_client.cli.tournament import tournament
 
 app = typer.Typer(
     name="finesieve",
@@ -28,6 +29,7 @@ app.command()(compare)
 app.command()(rerank)
 app.command()(ingest)
 app.command()(evaluate)
+app.command()(tournament)
 app.command()(models)
 app.add_typer(collections.app, name="collections")
 

@@ -68,8 +68,8 @@ def ask(
 ) -> None:
     """Answer a question from a collection, with the passages that the answer cites below it.
 
-    A language model writes the answer where one is named, else the passages' own best sentences
-    do; what an answer is worth, a model cannot say itself.
+    A language model writes the answer where one is named: check what matters by the passages.
+    Without one the passages' own best sentences are the answer.
     """
     if base_url and not llm:
         raise ValueError("--llm MODEL is needed with --base-url")
