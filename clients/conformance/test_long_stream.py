@@ -1,23 +1,18 @@
 """A long stream of one-document reranks: every one is answered, and the client's memory stays."""
 
-import threading
 import time
 from collections.abc import Callable
-from statistics import median
-from typing import Self
 
 import pytest
 
 from clients.conformance.client import Client
-from clients.conformance.drivers import Driver
+from clients.conformance.memory import MIB, Memory
 from demo.server_process import ServerProcess
 from finesieve.v1.rerank_pb2 import Document, RerankRequest, StreamRerankRequest
 from finesieve.v1.results_pb2 import SCORE_STATUS_SCORED
 from tests.e2e.gauges import metric
 
-MIB = 1024 * 1024
 GROWTH_LIMIT_BYTES = 8 * MIB
-SAMPLE_S = 0.02
 LEAST_PER_S = 50  # which any machine does
 REQUESTS = [
     StreamRerankRequest(
@@ -26,34 +21,6 @@ REQUESTS = [
     )
     for number in range(20)
 ]
-
-
-class Memory:
-    """Samples a driver's memory until it is left."""
-
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
-        self._samples: list[int] = []
-        self._left = threading.Event()
-        self._sampling = threading.Thread(target=self._sample)
-
-    def __enter__(self) -> Self:
-        self._sampling.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._left.set()
-        self._sampling.join()
-
-    def _sample(self) -> None:
-        while not self._left.wait(SAMPLE_S):
-            self._samples.append(self._driver.resident_bytes())
-
-    def growth(self) -> float:
-        """Return by how much the last tenth was more than the tenth after the middle."""
-        tenth = len(self._samples) // 10
-        assert tenth, "too short to tell"
-        return median(self._samples[-tenth:]) - median(self._samples[5 * tenth : 6 * tenth])
 
 
 async def test_a_long_stream_is_answered_without_a_leak(

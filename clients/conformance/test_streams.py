@@ -1,13 +1,15 @@
 """Streams go both ways at the same time, under flow control, and end as the server says."""
 
+import time
 from collections.abc import Iterator
 
 import grpc
 import pytest
-from google.rpc.code_pb2 import ABORTED, INVALID_ARGUMENT
+from google.rpc.code_pb2 import ABORTED, DEADLINE_EXCEEDED, INVALID_ARGUMENT
 
 from clients.conformance.client import Client
 from clients.conformance.conftest import Connect, Serve
+from clients.conformance.memory import MIB, Memory
 from demo.server_process import ServerProcess
 from finesieve.v1.feedback_pb2 import ExportTrainingPairsRequest, ExportTrainingPairsResponse
 from finesieve.v1.passages_pb2 import Embedding, Passage
@@ -103,6 +105,24 @@ def test_an_answer_comes_while_requests_are_still_sent(connect: Connect, serve: 
         )
 
     assert reply.response_count == 1
+
+
+def test_requests_that_nobody_reads_do_not_pile_up(connect: Connect, serve: Serve) -> None:
+    def read_nothing(_: Requests, context: grpc.ServicerContext) -> Answers:
+        while context.is_active():
+            time.sleep(0.05)
+        return iter(())
+
+    with serve({"StreamRerank": read_nothing}) as server:
+        client = connect(server.target)
+        client.call(RERANK, rerank("a"), timeout_ms=500)  # starts the driver
+        with Memory(client.driver) as memory:
+            error = client.call(
+                RERANK, rerank("a", query="x" * 10 * KIB), repeat=100_000_000, timeout_ms=3_000
+            ).error
+
+    assert error.code == DEADLINE_EXCEEDED
+    assert memory.peak() < 64 * MIB
 
 
 def test_a_stream_of_no_requests_ends_well(connect: Connect, serve: Serve) -> None:
