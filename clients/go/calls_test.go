@@ -206,7 +206,7 @@ func TestACallThatMayBeRepeatedIsTriedFourTimes(t *testing.T) {
 
 	err := search(t.Context(), client)
 
-	if status.Code(err) != codes.Unavailable || server.numCalls() != 4 {
+	if want := "finesieve: Unavailable: later"; err == nil || err.Error() != want || server.numCalls() != 4 {
 		t.Errorf("%d calls: %v", server.numCalls(), err)
 	}
 }

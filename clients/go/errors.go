@@ -2,6 +2,7 @@ package finesieve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -95,7 +96,7 @@ func errorOfCall(err error, trailer metadata.MD) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
-	found := newError(status.Convert(err))
+	found := newError(statusOf(err))
 	for _, detail := range found.status.Details() {
 		switch detail := detail.(type) {
 		case *errdetails.ErrorInfo:
@@ -119,6 +120,16 @@ func errorOfCall(err error, trailer metadata.MD) error {
 		found.RequestID = ids[0]
 	}
 	return found
+}
+
+// statusOf returns the server's own status, which gRPC wraps in words of its own where it has tried
+// often enough.
+func statusOf(err error) *status.Status {
+	var told interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &told) {
+		return told.GRPCStatus()
+	}
+	return status.Convert(err)
 }
 
 func newError(s *status.Status) *Error {
