@@ -23,33 +23,17 @@ type Requests = AsyncIterable<Init> | Iterable<Init>;
 
 /** Call a method that takes one request and gives one answer. */
 export async function unary(
-  { channel, metadata, timeoutMs: usualTimeoutMs }: Connection,
+  connection: Connection,
   method: DescMethod,
   request: Init,
-  { timeoutMs = usualTimeoutMs, signal }: CallOptions = {},
+  options: CallOptions = {},
 ): Promise<Message> {
   const encoded = encode(method, request);
-  if (signal?.aborted) throw cancelled(signal);
-  return new Promise<Message>((resolve, reject) => {
-    const call = channel.makeUnaryRequest(
-      path(method),
-      asIs,
-      (bytes) => fromBinary(method.output, bytes),
-      encoded,
-      metadata.clone(),
-      { deadline: Date.now() + timeoutMs },
-      (error, answer) => {
-        signal?.removeEventListener("abort", cancel);
-        if (answer) resolve(answer);
-        else if (signal?.aborted) reject(cancelled(signal));
-        else if (error) reject(errorOfCall(error));
-      },
-    );
-    const cancel = () => {
-      call.cancel();
-    };
-    signal?.addEventListener("abort", cancel);
-  });
+  try {
+    return await answerOf(connection, method, encoded, options);
+  } catch (error) {
+    throw failureOf(error, options.signal); // made here, its stack names who called
+  }
 }
 
 /** Call a method that takes one request and gives many answers. */
@@ -124,6 +108,35 @@ async function send(
   call.end();
 }
 
+/** Return a call's one answer; rejects with gRPC's own error. */
+function answerOf(
+  { channel, metadata, timeoutMs: usualTimeoutMs }: Connection,
+  method: DescMethod,
+  encoded: Buffer,
+  { timeoutMs = usualTimeoutMs, signal }: CallOptions,
+): Promise<Message> {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const call = channel.makeUnaryRequest(
+      path(method),
+      asIs,
+      (bytes) => fromBinary(method.output, bytes),
+      encoded,
+      metadata.clone(),
+      { deadline: Date.now() + timeoutMs },
+      (error, answer) => {
+        signal?.removeEventListener("abort", cancel);
+        if (answer) resolve(answer);
+        else reject(error);
+      },
+    );
+    const cancel = () => {
+      call.cancel();
+    };
+    signal?.addEventListener("abort", cancel);
+  });
+}
+
 /** Yield a stream's answers; who leaves the loop before its end cancels the call. */
 async function* answersOf(
   call: ClientReadableStream<Message>,
@@ -140,12 +153,18 @@ async function* answersOf(
       yield answer;
     }
   } catch (error) {
-    throw signal?.aborted ? cancelled(signal) : errorOfCall(error as ServiceError);
+    throw failureOf(error, signal);
   } finally {
     signal?.removeEventListener("abort", cancel);
     cancel();
   }
   if (signal?.aborted) throw cancelled(signal);
+}
+
+/** Translate gRPC's error; one of another kind, such as of a client that was closed, stays as it is. */
+function failureOf(error: unknown, signal: AbortSignal | undefined): unknown {
+  if (signal?.aborted) return cancelled(signal);
+  return error instanceof Error && "metadata" in error ? errorOfCall(error as ServiceError) : error;
 }
 
 function path(method: DescMethod): string {

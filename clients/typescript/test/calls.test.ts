@@ -131,6 +131,27 @@ test("an aborted signal makes no call", async (t) => {
   assert.equal(numCalls, 0);
 });
 
+test("an error's stack names who called", async (t) => {
+  const client = await retrieval(t, {
+    getCollection: (_, answer) => {
+      answer(failure("NOT_FOUND", "no such collection"), null);
+    },
+  });
+
+  async function theCaller() {
+    await client.getCollection({ name: "docs" });
+  }
+
+  await assert.rejects(theCaller(), ({ stack = "" }: Error) => stack.includes("theCaller"));
+});
+
+test("a call of a closed client is told, and breaks nothing", async () => {
+  const client = createClient();
+  client.close();
+
+  await assert.rejects(client.listModels({}), /shut down/);
+});
+
 test("a field that cannot be encoded fails its call alone", async (t) => {
   const client = await retrieval(t, {
     retrieve: (_, answer) => {
