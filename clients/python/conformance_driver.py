@@ -17,11 +17,9 @@ from google.protobuf.message import Message
 from clients.conformance.conformance_pb2 import Call, Connection, Error, Order, Outcome, Violation
 from finesieve.v1 import feedback_pb2, rerank_pb2, retrieval_pb2, search_pb2
 from finesieve.v1.feedback_pb2_grpc import FeedbackServiceStub
-from finesieve_client import AsyncClient, FinesieveError, Tls, connection, contract
+from finesieve_client import AsyncClient, FinesieveError, Tls, cited, connection, contract, prompt
 from finesieve_client.calls.call import Call as ClientCall
 from finesieve_client.errors import error_of_call
-from finesieve_client.rag.citations import cited
-from finesieve_client.rag.prompt import prompt
 
 LENGTH = struct.Struct(">I")
 KEPT_RESPONSES = 16
