@@ -101,7 +101,7 @@ LANGUAGES = (
     Language("python"),
     Language("go", (Tool("go", (1, 21), "version"),)),  # fetches the newer one that go.mod asks for
     Language("typescript", (Tool("node", (20,)), Tool("npm", (9,)))),
-    Language("java", (Tool("java", (17,)), Tool("mvn", (3, 6, 3)))),
+    Language("java", (Tool("java", (17,)), Tool("mvn", (3, 8)))),
     Language("rust", (Tool("cargo", (1, 88)),)),
     Language("cpp", (Tool("cmake", (3, 20)), Tool("grpc_cpp_plugin"))),
 )

@@ -153,8 +153,10 @@ public final class FinesieveException extends RuntimeException {
   /** Returns the description; where no server was reached, gRPC's says little without its cause. */
   private static String message(Status status) {
     String description = Objects.requireNonNullElse(status.getDescription(), "");
-    boolean wasReached = status.getCode() != Status.Code.UNAVAILABLE || status.getCause() == null;
-    return wasReached ? description : description + ": " + status.getCause().getMessage();
+    Throwable cause = status.getCode() == Status.Code.UNAVAILABLE ? status.getCause() : null;
+    return cause == null || cause.getMessage() == null
+        ? description
+        : description + ": " + cause.getMessage();
   }
 
   private static List<Any> details(Metadata trailers) {

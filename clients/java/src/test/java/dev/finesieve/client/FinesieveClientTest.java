@@ -243,6 +243,17 @@ class FinesieveClientTest {
   }
 
   @Test
+  void aServerThatCannotBeReachedIsToldWithTheReason() {
+    server.close();
+
+    FinesieveException error =
+        assertThrows(FinesieveException.class, () -> client.search(QUESTION));
+
+    assertEquals(Status.Code.UNAVAILABLE, error.getCode());
+    assertTrue(error.getMessage().contains("Connection refused"), error::getMessage);
+  }
+
+  @Test
   void waitingForAServerEndsOnceItServes() {
     server.setServing(false);
     CompletableFuture.delayedExecutor(300, TimeUnit.MILLISECONDS)
