@@ -127,7 +127,7 @@ function answerOf(
       (error, answer) => {
         signal?.removeEventListener("abort", cancel);
         if (answer) resolve(answer);
-        else reject(error);
+        else if (error) reject(error);
       },
     );
     const cancel = () => {
