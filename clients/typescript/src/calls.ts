@@ -18,7 +18,7 @@ export interface CallOptions {
 
 /** What stands for a request: a message, or the fields of one. */
 type Init = Record<string, unknown>;
-/** A stream's calls take requests before and while answers come; a server's stream takes one. */
+/** What a stream sends. */
 type Requests = AsyncIterable<Init> | Iterable<Init>;
 
 /** Call a method that takes one request and gives one answer. */
