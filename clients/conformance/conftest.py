@@ -6,12 +6,12 @@ from typing import Any, Protocol
 import grpc
 import pytest
 
-import finesieve_client
 from clients.conformance.client import Client
 from clients.conformance.conformance_pb2 import Connection
 from clients.conformance.corpus import LARGE, PASSAGES
 from clients.conformance.drivers import CLIENTS, LANGUAGES, Driver, Language, ScriptError
 from demo.server_process import ServerProcess
+from finesieve_client import Client as PythonClient
 from tests.client.scripted_server import Answer, ScriptedServer
 
 BY_NAME = {language.name: language for language in LANGUAGES}
@@ -80,7 +80,7 @@ def report(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Yield the one real server, with the bundled models; collections are named by language."""
+    """Yield the one real server, with the bundled models, shared by all languages."""
     folder = tmp_path_factory.mktemp("server")
     with ServerProcess(folder / "data", folder / "server.log") as process:
         yield process.wait_until_serving()
@@ -89,16 +89,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 @pytest.fixture(scope="session")
 def animals(server: ServerProcess) -> str:
     """Store the corpus, for reading alone, and return its collection's name."""
-    with finesieve_client.Client(server.address) as python:
+    with PythonClient(server.address) as python:
         python.create_collection("animals")
         python.upsert_passages("animals", PASSAGES)
     return "animals"
 
 
 @pytest.fixture(scope="session")
-def large(server: ServerProcess, animals: str) -> str:
+def large(server: ServerProcess) -> str:
     """Store what one answer cannot hold, and return its collection's name."""
-    with finesieve_client.Client(server.address) as python:
+    with PythonClient(server.address) as python:
         python.create_collection("large", caller_embeds=True, dimension=2)
         python.upsert_passages("large", LARGE)
     return "large"

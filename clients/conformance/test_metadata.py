@@ -1,5 +1,6 @@
 """What every call carries: who calls, by which token; and where a token is not sent."""
 
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from clients.conformance.drivers import Language
 from finesieve.v1.models_pb2 import ListModelsRequest, ListModelsResponse
 from tests.client.scripted_server import ScriptedServer
 
+VERSION = version("finesieve")  # all clients are released with the server
 LIST_MODELS = "ModelService/ListModels"
 # One of each kind: a call, streams both ways, a stream of answers.
 KINDS = [
@@ -44,7 +46,7 @@ def test_every_call_says_in_which_language_it_was_made(
         connect(server.target).call(method, request).assert_ok()
 
     (metadata,) = server.metadata
-    assert metadata["user-agent"].startswith(f"finesieve-{language.name}/0.1.0")
+    assert metadata["user-agent"].startswith(f"finesieve-{language.name}/{VERSION}")
     assert "authorization" not in metadata
 
 

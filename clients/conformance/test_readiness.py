@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from threading import Timer
 
 import grpc
@@ -67,15 +68,17 @@ def test_waiting_ends_when_a_server_starts_where_nobody_listened(
 ) -> None:
     with serve({}) as gone:
         pass
-    later = telling(Health(), ScriptedServer({}, port=gone.port))
-    starting = Timer(STARTS_AFTER_S, later.__enter__)
-    starting.start()
+    with ExitStack() as running:
 
-    try:
+        def start() -> None:
+            running.enter_context(telling(Health(), ScriptedServer({}, port=gone.port)))
+
+        starting = Timer(STARTS_AFTER_S, start)
+        starting.start()
+
         connect(gone.target).wait_ready(timeout_ms=50_000).assert_ok()
-    finally:
+
         starting.join()
-        later.__exit__()
 
 
 def test_waiting_where_nobody_listens_ends_in_time(connect: Connect, serve: Serve) -> None:
