@@ -23,8 +23,8 @@ install(FILES "${PROJECT_BINARY_DIR}/finesieveConfig.cmake"
 set(CPACK_PACKAGE_NAME finesieve-cpp)
 set(CPACK_SOURCE_GENERATOR TGZ)
 set(CPACK_SOURCE_PACKAGE_FILE_NAME "finesieve-cpp-${PROJECT_VERSION}")
-set(CPACK_SOURCE_IGNORE_FILES "/build/" "/__pycache__/" "\\\\.pyi?$" "\\\\.sh$" "\\\\.binpb$"
-  "/py\\\\.typed$")
+set(CPACK_SOURCE_IGNORE_FILES "/build/" "/conformance/" "/build-driver$" "/driver$" "/check$"
+  "/\\\\.gitignore$" "/__pycache__/" "\\\\.pyi?$" "\\\\.sh$" "\\\\.binpb$" "/py\\\\.typed$")
 set(CPACK_SOURCE_INSTALLED_DIRECTORIES
   "${PROJECT_SOURCE_DIR};/" "${FINESIEVE_PROTO_DIR};/proto")
 include(CPack)

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <optional>
 
 namespace finesieve {
 namespace {
@@ -55,19 +56,34 @@ Character Decode(std::string_view text) {
   return {value, size};
 }
 
-}  // namespace
+bool EndsALine(std::uint32_t character) {
+  return (character >= '\n' && character <= '\r') || character == 0x0085 || character == 0x2028 ||
+         character == 0x2029;
+}
 
-std::string VisibleText(std::string_view text) {
+/// Returns visible text, with `line_break` for each line break where one is given.
+std::string Visible(std::string_view text, std::optional<char> line_break) {
   std::string visible;
   visible.reserve(text.size());
   while (!text.empty()) {
     const Character character = Decode(text);
-    if (character.size > 0 && IsVisible(character.value)) {
-      visible.append(text.substr(0, character.size));
+    const bool is_half = text.substr(0, 2) == "\r\n";  // the line feed stands for both
+    if (character.size > 0 && !is_half) {
+      if (line_break && EndsALine(character.value)) {
+        visible += *line_break;
+      } else if (IsVisible(character.value)) {
+        visible.append(text.substr(0, character.size));
+      }
     }
     text.remove_prefix(std::max<std::size_t>(character.size, 1));
   }
   return visible;
 }
+
+}  // namespace
+
+std::string VisibleText(std::string_view text) { return Visible(text, std::nullopt); }
+
+std::string VisibleLine(std::string_view text) { return Visible(text, ' '); }
 
 }  // namespace finesieve

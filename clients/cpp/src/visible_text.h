@@ -10,4 +10,7 @@ namespace finesieve {
 /// feeds and tabs. "\r\n" becomes "\n"; bytes that are no UTF-8 are left out.
 std::string VisibleText(std::string_view text);
 
+/// Returns visible text in one line, with a space for each line break.
+std::string VisibleLine(std::string_view text);
+
 }  // namespace finesieve

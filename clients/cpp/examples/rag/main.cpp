@@ -48,7 +48,8 @@ std::string BestSpan(const v1::Hit& hit) {
 std::string Quote(const finesieve::SearchHits& hits) {
   std::string answer;
   for (int i = 0; i < std::min(hits.size(), kMaxQuotes); ++i) {
-    answer += BestSpan(hits[i].hit()) + " [" + std::to_string(i + 1) + "]\n";
+    if (!answer.empty()) answer += "\n";
+    answer += BestSpan(hits[i].hit()) + " [" + std::to_string(i + 1) + "]";
   }
   return answer;
 }
