@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from google.rpc import error_details_pb2
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from typer.testing import CliRunner, Result
 
 from finesieve.v1.models_pb2 import MODEL_KIND_BI_ENCODER, ListModelsResponse, Model
@@ -31,6 +32,7 @@ from finesieve.v1.search_pb2 import Context, SearchHit, SearchRequest, SearchRes
 from finesieve_client import field, passage
 from finesieve_client.cli import app
 from tests.client.scripted_server import Answer, ScriptedServer, refuse
+from tests.client.test_readiness import Loading
 
 CERTIFICATES = Path(__file__).parent / "certificates"
 DOCS = Collection(
@@ -277,8 +279,33 @@ def test_a_server_that_is_not_there_is_one_line_with_the_next_step() -> None:
     assert result.exit_code == 1
     assert result.stderr == (
         "finesieve: no server answers at 127.0.0.1:1; start one with `finesieve-server`, "
-        "or name another with --server HOST:PORT "
+        "name another with --server HOST:PORT, or wait for it with --wait 60 "
         "(Failed to connect to remote host: Connection refused)\n"
+    )
+
+
+def test_a_server_that_is_starting_is_waited_for() -> None:
+    starting = Loading()
+    loading = threading.Thread(target=starting.load_once_watched)
+    answer = ListModelsResponse(models=[Model(name="tiny")])
+
+    with ScriptedServer({"ListModels": lambda _, __: answer}) as server:
+        server.add(lambda real: add_HealthServicer_to_server(starting, real))
+        loading.start()
+        result = run(server.target, "models", "--wait", "20")
+        loading.join()
+
+    assert result.exit_code == 0, result.stderr
+    assert "tiny" in result.stdout
+
+
+def test_a_server_that_does_not_come_up_is_waited_for_no_longer_than_asked() -> None:
+    result = run("127.0.0.1:1", "models", "--wait", "0.3")
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "finesieve: the server at 127.0.0.1:1 was not ready within 0.3 s; "
+        "--wait SECONDS waits longer\n"
     )
 
 

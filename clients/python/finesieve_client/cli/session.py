@@ -46,6 +46,18 @@ class Session:
     token: str
     timeout_s: float
     as_json: bool
+    wait_s: float = 0.0
+
+    def wait(self) -> None:
+        """Return once the server takes calls, where the caller asked to wait for that."""
+        if not self.wait_s:
+            return
+        try:
+            with self.client() as client:
+                client.wait_ready(self.wait_s)
+        except DeadlineExceeded as error:
+            complain(f"{error.message}; --wait SECONDS waits longer")
+            raise typer.Exit(FAILED) from error
 
     def client(self) -> Client:
         """Open a connection."""
@@ -72,6 +84,15 @@ def connect(
             min=0.001, metavar="SECONDS", help="Limit of each call.", rich_help_panel=PANEL
         ),
     ] = DEFAULT_TIMEOUT_S,
+    wait: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            help="Wait so long for a server that is starting.",
+            rich_help_panel=PANEL,
+        ),
+    ] = 0.0,
     tls: Annotated[
         bool, typer.Option("--tls", help="Speak TLS; --ca implies it.", rich_help_panel=PANEL)
     ] = False,
@@ -107,6 +128,7 @@ def connect(
         token=token_file.read_text(encoding="utf-8").strip() if token_file else "",
         timeout_s=timeout,
         as_json=json,
+        wait_s=wait,
     )
 
 
@@ -120,7 +142,9 @@ def with_session(
     def command(**arguments: Any) -> None:
         options = {parameter.name: arguments.pop(parameter.name) for parameter in shared}
         with failures_as_lines(options["server"]):
-            function(connect(**options), **arguments)  # type: ignore[call-arg]
+            session = connect(**options)
+            session.wait()
+            function(session, **arguments)  # type: ignore[call-arg]
 
     parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own + shared]
     command.__doc__ = function.__doc__
@@ -161,8 +185,8 @@ def advice(error: FinesieveError, server: str) -> str:
     match error:
         case Unavailable() if not error.reason:
             return (
-                f"no server answers at {server}; start one with `finesieve-server`, "
-                f"or name another with --server HOST:PORT ({cause(error.message)})"
+                f"no server answers at {server}; start one with `finesieve-server`, name another "
+                f"with --server HOST:PORT, or wait for it with --wait 60 ({cause(error.message)})"
             )
         case Unavailable():
             return f"{error.message}; try again in a moment"
