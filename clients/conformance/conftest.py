@@ -9,7 +9,7 @@ import pytest
 from clients.conformance.client import Client
 from clients.conformance.conformance_pb2 import Connection
 from clients.conformance.corpus import LARGE, PASSAGES
-from clients.conformance.drivers import CLIENTS, LANGUAGES, Driver, Language, ScriptError
+from clients.conformance.drivers import LANGUAGES, Driver, Language, ScriptError, run
 from demo.server_process import ServerProcess
 from finesieve_client import Client as PythonClient
 from tests.client.scripted_server import Answer, ScriptedServer
@@ -108,11 +108,11 @@ def large(server: ServerProcess) -> str:
 def driver(language: Language, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
     """Yield the language's driver, built."""
     try:
-        language.run("build-driver")
+        run(language.folder / "build-driver")
     except ScriptError as error:
         pytest.fail(str(error), pytrace=False)  # each test fails with it, in one line
     log_path = tmp_path_factory.mktemp(language.name) / "driver.log"
-    with Driver(CLIENTS / language.name / "driver", log_path) as built:
+    with Driver(language.folder / "driver", log_path) as built:
         yield built
 
 

@@ -10,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,24 +77,10 @@ class Language:
         """Say what this machine lacks to build its driver; nothing where it can be built."""
         return ", ".join(filter(None, (tool.lacking() for tool in self.tools)))
 
-    def run(self, script: str) -> None:
-        """Run `build-driver` or `check`. Raises ScriptError."""
-        path = CLIENTS / self.name / script
-        try:
-            ended = subprocess.run(
-                [path],
-                check=False,
-                env=environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=SCRIPT_LIMIT_S,
-                text=True,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ScriptError(f"{path}: {error}") from error
-        if ended.returncode:
-            raise ScriptError(f"{path}: exit status {ended.returncode}\n{ended.stdout}")
+    @property
+    def folder(self) -> Path:
+        """Return where its client stands, with the scripts."""
+        return CLIENTS / self.name
 
 
 # The oldest versions that the clients' own libraries are built with.
@@ -101,7 +88,7 @@ LANGUAGES = (
     Language("python"),
     Language("go", (Tool("go", (1, 21), "version"),)),  # fetches the newer one that go.mod asks for
     Language("typescript", (Tool("node", (20,)), Tool("npm", (9,)))),
-    Language("java", (Tool("java", (17,)), Tool("mvn", (3, 8)))),
+    Language("java", (Tool("javac", (17,)), Tool("mvn", (3, 8)))),
     Language("rust", (Tool("cargo", (1, 88)),)),
     Language("cpp", (Tool("cmake", (3, 20)), Tool("grpc_cpp_plugin"))),
 )
@@ -183,6 +170,26 @@ class Driver:
         return DriverError(
             f"{self._command} {what}; {when}; exit status {status}; its standard error:\n{end}"
         )
+
+
+def run(script: Path) -> None:
+    """Run `build-driver` or `check` of a language. Raises ScriptError."""
+    with tempfile.TemporaryFile("w+", errors="replace") as log:  # whose end nobody waits for
+        try:
+            status = subprocess.run(
+                [script],
+                check=False,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                timeout=SCRIPT_LIMIT_S,
+            ).returncode
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ScriptError(f"{script}: {error}") from error
+        log.seek(0)
+        if status:
+            raise ScriptError(f"{script}: exit status {status}\n{log.read()}")
 
 
 def environment() -> dict[str, str]:

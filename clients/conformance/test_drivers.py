@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from clients.conformance.conformance_pb2 import Order
-from clients.conformance.drivers import Driver, DriverError, Language, Tool
+from clients.conformance.drivers import Driver, DriverError, Language, ScriptError, Tool, run
 
 ORDER = Order(name="an order")
 
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    """Return where a test writes a driver."""
+    """Return where a test writes a script."""
     path = tmp_path / "driver"
     path.touch(mode=0o755)
     return path
@@ -81,3 +81,10 @@ def test_a_toolchain_that_is_missing_or_too_old_is_named() -> None:
 
     assert "is older than 99" in language.lacking()
     assert "no no-such-command" in language.lacking()
+
+
+def test_a_script_that_fails_is_reported_with_what_it_printed(script: Path) -> None:
+    script.write_text("#!/usr/bin/env bash\necho said >&2; exit 5\n", encoding="utf-8")
+
+    with pytest.raises(ScriptError, match=r"exit status 5\nsaid"):
+        run(script)
