@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,3 +105,93 @@ def test_a_tournament_needs_a_model(client: Client) -> None:
 
     assert result.exit_code == 1
     assert "set OPENAI_MODEL" in result.stderr
+
+
+def test_an_answer_of_the_passages_own_words_rests_on_them(client: Client, tmp_path: Path) -> None:
+    written = tmp_path / "triad.html"
+
+    result, llm = run(client, None, "triad", QUESTION, "-c", COLLECTION, "--html", str(written))
+    found = values(run(client, None, "triad", QUESTION, "-c", COLLECTION, "--json")[0])
+
+    (answer,) = found["answers"]
+    assert "Bats" in answer["answer"]
+    assert answer["groundedness"] == 1.0
+    assert answer["answer_relevance"] > 0.5
+    assert 0 < answer["context_relevance"] < 1
+    assert answer["passages"][0]["id"] == "bat"
+    assert all(each["passages"] for each in answer["statements"])
+    assert "Bats are the only mammals that fly" in result.stdout
+    assert "groundedness" in result.stdout
+    assert "Bats are the only mammals that fly" in written.read_text(encoding="utf-8")
+    assert llm.requests == []
+
+
+def test_a_question_beside_the_subject_is_a_refusal_without_values(client: Client) -> None:
+    question = "What is the interest rate of the central bank?"
+
+    found = values(run(client, None, "triad", question, "-c", COLLECTION, "--json")[0])
+
+    (answer,) = found["answers"]
+    assert answer["refused"] is True
+    assert answer["groundedness"] is None
+    assert found["means"]["num_refused"] == 1
+
+
+def test_given_answers_are_measured_as_they_are_and_judged_by_a_model(
+    client: Client, tmp_path: Path
+) -> None:
+    def judge_answers(request: dict[str, Any]) -> Answer:
+        if "grade" in request["messages"][0]["content"]:
+            return '{"grade": 3}'
+        statements = re.findall(
+            r'"statement": (\d+), "text": "(.*)"', request["messages"][1]["content"]
+        )
+        return json.dumps(
+            {
+                "statements": [
+                    {"statement": int(number), "passages": [1] if "Bats" in text else []}
+                    for number, text in statements
+                ]
+            }
+        )
+
+    rows = [
+        {"question": QUESTION, "answer": "Bats do. So do owls.", "passages": [TEXTS["bat"]]},
+        {"question": "Who sings?", "answer": "Whales sing.", "passages": []},
+    ]
+    file = tmp_path / "answers.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+
+    arguments = ("triad", "-f", str(file), "--llm-prices", "1,1")
+    found = values(run(client, judge_answers, *arguments, "--json")[0])
+    shown, _ = run(client, judge_answers, *arguments)
+
+    assert [each["groundedness"] for each in found["answers"]] == [0.5, 0.0]
+    assert found["means"]["groundedness"] == 0.25
+    assert found["means"]["answer_relevance"] == 1.0
+    assert {each["judge"] for each in found["answers"]} == {"scripted"}
+    assert re.search(r"mean\s+\d\.\d\d\s+0\.25\s+1\.00", shown.stdout)
+    assert "scripted: 4 calls" in shown.stderr
+    assert "cost" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"question": 5}', "needs question and answer"),
+        ('{"question": "a", "answer": "b"}', "needs question and answer"),
+        ('{"question": "a", "answer": "b", "passages": [1]}', "needs question and answer"),
+        ('{"question": ', "is not JSON"),
+    ],
+)
+def test_a_bad_line_of_answers_is_named(
+    client: Client, tmp_path: Path, line: str, problem: str
+) -> None:
+    file = tmp_path / "answers.jsonl"
+    file.write_text(f"What?\n{line}\n")
+
+    result, _ = run(client, None, "triad", "-f", str(file))
+
+    assert result.exit_code == 2
+    assert f"line 2 of {file}: " in result.stderr
+    assert problem in result.stderr

@@ -14,6 +14,7 @@ from finesieve_client.cli.models import models
 from finesieve_client.cli.rerank import rerank
 from finesieve_client.cli.search import search
 from finesieve_client.cli.tournament import tournament
+from finesieve_client.cli.triad import triad
 
 app = typer.Typer(
     name="finesieve",
@@ -30,6 +31,7 @@ app.command()(rerank)
 app.command()(ingest)
 app.command()(evaluate)
 app.command()(tournament)
+app.command()(triad)
 app.command()(models)
 app.add_typer(collections.app, name="collections")
 

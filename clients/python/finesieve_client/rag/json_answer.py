@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 
 from finesieve_client.rag.completion import Completion, LlmError
 
+# A model that reasons spends some of its limit before the first character of the answer.
+THINKING_TOKENS = 4_000
 SHOWN_CHARACTERS = 80
 MOST_BEGINNINGS = 16  # "{" that are tried, so that a model which repeats itself costs little
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from finesieve_client.rag.completion import Message
 from finesieve_client.rag.json_answer import (
+    THINKING_TOKENS,
     in_one_line,
     list_of,
     list_schema,
@@ -24,7 +25,7 @@ from finesieve_client.rag.prompt import question_line
 
 MOST_QUERIES = 32  # of one Search, the question among them
 QUERY_CHARACTERS = 2_000  # the bi-encoder's window is far shorter; the server takes 8,192
-ANSWER_TOKENS = 2_000
+ANSWER_TOKENS = THINKING_TOKENS + 2_000
 
 Rewrite = Callable[[str, Llm], list[str]]
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from finesieve_client.filters import Bound, Condition, Field, Scalar, field
 from finesieve_client.rag.completion import Message
 from finesieve_client.rag.json_answer import (
+    THINKING_TOKENS,
     UnreadableAnswer,
     in_one_line,
     list_of,
@@ -26,7 +27,7 @@ from finesieve_client.rag.json_answer import (
 from finesieve_client.rag.llm import Llm
 from finesieve_client.rag.prompt import fenced, question_line
 
-ANSWER_TOKENS = 1_000
+ANSWER_TOKENS = THINKING_TOKENS + 1_000
 MOST_CONDITIONS = 16
 MOST_VALUES = 64
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from finesieve_client.rag.completion import Message
 from finesieve_client.rag.json_answer import (
+    THINKING_TOKENS,
     UnreadableAnswer,
     list_of,
     list_schema,
@@ -14,7 +15,7 @@ from finesieve_client.rag.json_answer import (
 from finesieve_client.rag.llm import Llm
 from finesieve_client.rag.prompt import fenced, question_line
 
-ANSWER_TOKENS = 500
+ANSWER_TOKENS = THINKING_TOKENS + 500
 
 ROUTE = """\
 Choose the collections that may hold the answer to the question, the likeliest first; none, if the \

@@ -13,6 +13,7 @@ from finesieve.v1.passages_pb2 import Passage
 from finesieve_client.rag.bracket import Pair, play
 from finesieve_client.rag.completion import Completion, Message, Usage
 from finesieve_client.rag.json_answer import (
+    THINKING_TOKENS,
     UnreadableAnswer,
     list_schema,
     object_schema,
@@ -142,7 +143,9 @@ class _Judge:
             lines += ["", f"Pair {number}:", self._line("A", first), self._line("B", second)]
         messages = [Message("system", JUDGE), Message("user", "\n".join(lines))]
         return self._llm.complete(
-            messages, max_tokens=100 + TOKENS_PER_VERDICT * len(pairs), json_schema=VERDICTS
+            messages,
+            max_tokens=THINKING_TOKENS + TOKENS_PER_VERDICT * len(pairs),
+            json_schema=VERDICTS,
         )
 
     def _line(self, letter: Verdict, place: int) -> str:
