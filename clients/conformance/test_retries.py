@@ -119,17 +119,14 @@ def test_a_server_that_says_no_is_not_tried_again(
     assert len(failing.tried_s) == 1
 
 
-def test_where_the_server_says_nothing_the_policys_waits_double(
-    connect: Connect, serve: Serve
-) -> None:
+def test_where_the_server_says_nothing_the_policy_says_when(connect: Connect, serve: Serve) -> None:
     failing = Failing(3, pushback="")
 
     call(connect, serve, failing).assert_ok()
 
-    # 0.2 s, 0.4 s, 0.8 s, each by a chance of at most its own length.
+    # By chance up to 0.24 s, 0.48 s and 0.96 s; the rest is for a busy machine.
     assert len(failing.waits_s) == 3
-    assert all(wait < 5 for wait in failing.waits_s), failing.waits_s
-    assert sum(failing.waits_s) < 5
+    assert sum(failing.waits_s) < 5, failing.waits_s
 
 
 def test_the_deadline_holds_over_all_tries(connect: Connect, serve: Serve) -> None:
