@@ -195,3 +195,69 @@ def test_a_bad_line_of_answers_is_named(
     assert result.exit_code == 2
     assert f"line 2 of {file}: " in result.stderr
     assert problem in result.stderr
+
+
+def newsletter(*statements: tuple[str, list[int]]) -> str:
+    stated = [{"text": text, "passages": passages} for text, passages in statements]
+    sections = [{"heading": "Động vật", "statements": stated}]
+    return json.dumps({"title": "Bản tin", "sections": sections})
+
+
+def test_a_stored_document_becomes_a_newsletter_in_vietnamese(client: Client) -> None:
+    script = newsletter(("Dơi bay trong đêm.", [1]), ("Bịa đặt.", [99]), ("Ong làm mật.", [3]))
+    arguments = ("repurpose", "animals.md", "-c", COLLECTION, "--as", "newsletter", "-l", "vi")
+
+    result, llm = run(client, script, *arguments, "--llm-prices", "1,1")
+    found = values(run(client, script, *arguments, "--json")[0])
+
+    assert result.stdout.split("\n\n") == [
+        "# Bản tin",
+        "## Động vật",
+        "Dơi bay trong đêm. [1] Ong làm mật. [3]",
+        "---",
+        "- [1] Bat\n- [3] Bee\n",
+    ]
+    assert "1 statements left out" in result.stderr
+    assert "1 calls" in result.stderr
+    prompt = llm.prompts()[0]
+    assert [prompt.index(text) for text in TEXTS.values()] == sorted(
+        prompt.index(text) for text in TEXTS.values()
+    )
+    assert {number: each["id"] for number, each in found["passages"].items()} == {
+        "1": "bat",
+        "3": "bee",
+    }
+    assert found["left_out"] == 1
+
+
+def test_a_file_becomes_a_thread_whose_long_posts_are_named(client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "eels.md"
+    file.write_text("# Eels\n\nEuropean eels spawn in the Sargasso Sea.\n")
+    script = newsletter(("Eels spawn far away. " * 20, [1]))
+
+    result, llm = run(client, script, "repurpose", str(file), "--as", "thread")
+
+    assert result.exit_code == 0, result.stderr
+    assert "1. Eels spawn far away." in result.stdout
+    assert "post 1 has 419 characters; 280 were asked for" in result.stderr
+    assert "European eels spawn in the Sargasso Sea." in llm.prompts()[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "problem"),
+    [
+        (("nowhere.md",), 1, "nowhere.md: No such file"),
+        (("other.md", "-c", COLLECTION), 2, "no passage of rag-tools has the document_id"),
+        (("animals.md", "-c", COLLECTION, "-l", "?"), 2, "the language is '?'"),
+        (("animals.md", "-c", COLLECTION, "--token-budget", "9"), 2, "9 are allowed"),
+        (("animals.md", "-c", COLLECTION, "--as", "poem"), 2, "poem"),
+    ],
+)
+def test_a_document_that_cannot_be_repurposed_says_why(
+    client: Client, arguments: tuple[str, ...], exit_code: int, problem: str
+) -> None:
+    result, llm = run(client, newsletter(("x", [1])), "repurpose", *arguments)
+
+    assert result.exit_code == exit_code
+    assert problem in result.stderr
+    assert llm.requests == []

@@ -11,6 +11,7 @@ from finesieve_client.cli.compare import compare
 from finesieve_client.cli.evaluate import evaluate
 from finesieve_client.cli.ingest import ingest
 from finesieve_client.cli.models import models
+from finesieve_client.cli.repurpose import repurpose
 from finesieve_client.cli.rerank import rerank
 from finesieve_client.cli.search import search
 from finesieve_client.cli.tournament import tournament
@@ -32,6 +33,7 @@ app.command()(ingest)
 app.command()(evaluate)
 app.command()(tournament)
 app.command()(triad)
+app.command()(repurpose)
 app.command()(models)
 app.add_typer(collections.app, name="collections")
 
