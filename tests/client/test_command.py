@@ -479,7 +479,8 @@ def test_an_id_of_a_text_may_be_a_number(server: Server, target: str, tmp_path: 
 
 
 def test_help_is_given_for_every_command(target: str) -> None:
-    for command in ("search", "compare", "rerank", "ingest", "evaluate", "models"):
+    commands = "search compare ask rerank ingest evaluate tournament triad repurpose models"
+    for command in commands.split():
         result = run(target, command, "--help")
 
         assert result.exit_code == 0
@@ -605,7 +606,7 @@ def test_the_command_starts_without_what_only_one_command_needs() -> None:
 
     loaded = done.stdout.split()
     assert "finesieve_client.cli.evaluate" in loaded
-    assert {"ir_measures", "numpy"}.isdisjoint(loaded)
+    assert {"ir_measures", "numpy", "openai", "sentencex"}.isdisjoint(loaded)
 
 
 def test_the_measures_are_asked_for_before_anything_is_stored(
