@@ -45,8 +45,9 @@ struct Lane {
 #[derive(Debug, Default)]
 struct View {
     lanes: Vec<Lane>,
-    /// How often all addresses were tried.
-    rounds: usize,
+    /// How often all addresses were about to be tried, and how often they were.
+    rounds_begun: usize,
+    rounds_ended: usize,
     /// What the last round met with where it could not connect.
     failure: Option<Status>,
 }
@@ -64,20 +65,26 @@ impl Addresses {
     ///
     /// `endpoint` says how each is spoken to. Panics outside a Tokio runtime.
     pub(crate) fn of(target: Target, endpoint: Endpoint) -> Self {
-        let view = watch::Sender::default();
+        let (addresses, keeper, asked) = Self::kept(target, endpoint);
+        tokio::spawn(keeper.keep(asked));
+        addresses
+    }
+
+    /// Return the addresses, and what is to look after them when it is asked to.
+    fn kept(target: Target, endpoint: Endpoint) -> (Self, Keeper, mpsc::Receiver<()>) {
         let (wanted, asked) = mpsc::channel(1);
+        let addresses = Self {
+            view: watch::Sender::default(),
+            wanted,
+            turn: Arc::default(),
+        };
         let keeper = Keeper {
             target,
             endpoint,
-            view: view.clone(),
+            view: addresses.view.clone(),
             made: 0,
         };
-        tokio::spawn(keeper.keep(asked));
-        Self {
-            view,
-            wanted,
-            turn: Arc::default(),
-        }
+        (addresses, keeper, asked)
     }
 
     async fn carry(self, mut request: Request<Body>) -> Result<Response<Body>, Status> {
@@ -100,10 +107,10 @@ impl Addresses {
         }
     }
 
-    /// Wait for a connection, for as long as it takes to try every address once.
+    /// Wait for a connection, for as long as it takes to try every address once from now on.
     async fn next_lane(&self) -> Result<Lane, Status> {
         let mut views = self.view.subscribe();
-        let rounds_before = views.borrow().rounds;
+        let round = views.borrow().rounds_begun + 1;
         loop {
             {
                 let view = views.borrow_and_update();
@@ -111,14 +118,17 @@ impl Addresses {
                     let turn = self.turn.fetch_add(1, Ordering::Relaxed);
                     return Ok(view.lanes[turn % view.lanes.len()].clone());
                 }
-                if view.rounds > rounds_before
-                    && let Some(failure) = &view.failure
-                {
-                    return Err(failure.clone());
+                if view.rounds_ended >= round {
+                    let failure = view.failure.clone();
+                    return Err(failure.unwrap_or_else(|| Status::unavailable("connection lost")));
+                }
+                if self.wanted.is_closed() {
+                    return Err(Status::unavailable("the client's Tokio runtime has ended"));
+                }
+                if view.rounds_begun < round {
+                    self.ask();
                 }
             }
-            // Where it is full, the keeper knows already.
-            let _ = self.wanted.try_send(());
             views.changed().await.expect("the sender is in self");
         }
     }
@@ -126,6 +136,11 @@ impl Addresses {
     fn lose(&self, number: usize) {
         self.view
             .send_modify(|view| view.lanes.retain(|lane| lane.number != number));
+        self.ask();
+    }
+
+    /// Ask for a round; where one is asked for already, it will do.
+    fn ask(&self) {
         let _ = self.wanted.try_send(());
     }
 }
@@ -169,12 +184,13 @@ impl Keeper {
 
     /// Look the name up, connect to what is not connected, forget what is no address any more.
     async fn connect_all(&mut self) -> Result<(), Status> {
+        self.view.send_modify(|view| view.rounds_begun += 1);
         let result = match self.resolve().await {
             Ok(addresses) => self.connect(addresses).await,
             Err(status) => Err(status),
         };
         self.view.send_modify(|view| {
-            view.rounds += 1;
+            view.rounds_ended += 1;
             view.failure = result.clone().err();
         });
         result
@@ -249,5 +265,104 @@ impl Service<Uri> for Dial {
             stream.set_nodelay(true)?;
             Ok(TokioIo::new(stream))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::request;
+    use tokio::net::TcpListener;
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    async fn closed() -> SocketAddr {
+        listener().await.1
+    }
+
+    fn kept(port: u16) -> (Addresses, Keeper) {
+        let host = "127.0.0.1".to_owned();
+        let endpoint = Endpoint::from_static("http://name");
+        let (addresses, keeper, _) = Addresses::kept(Target { host, port }, endpoint);
+        (addresses, keeper)
+    }
+
+    async fn turns(addresses: &Addresses, count: usize) -> Vec<SocketAddr> {
+        let mut turns = Vec::new();
+        for _ in 0..count {
+            turns.push(addresses.next_lane().await.unwrap().address);
+        }
+        turns
+    }
+
+    #[tokio::test]
+    async fn calls_take_turns_over_the_addresses_that_answer() {
+        let ((_one, one), (_two, two), none) = (listener().await, listener().await, closed().await);
+        let (addresses, mut keeper) = kept(1);
+
+        let status = keeper.connect([one, two, none].into()).await.unwrap_err();
+
+        assert!(status.message().contains(&none.to_string()), "{status}");
+        let turns = turns(&addresses, 4).await;
+        assert_eq!(turns[..2], turns[2..]);
+        assert_eq!(BTreeSet::from_iter(turns), [one, two].into());
+    }
+
+    #[tokio::test]
+    async fn a_lost_address_is_out_of_turn_until_it_is_connected_again() {
+        let ((_one, one), (_two, two)) = (listener().await, listener().await);
+        let (addresses, mut keeper) = kept(1);
+        keeper.connect([one, two].into()).await.unwrap();
+
+        let lost = addresses.next_lane().await.unwrap();
+        addresses.lose(lost.number);
+
+        assert!(!turns(&addresses, 2).await.contains(&lost.address));
+        keeper.connect([one, two].into()).await.unwrap();
+        addresses.lose(lost.number); // of an earlier connection
+        assert!(turns(&addresses, 2).await.contains(&lost.address));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_the_name_has_no_more_is_forgotten() {
+        let ((_one, one), (_two, two)) = (listener().await, listener().await);
+        let (addresses, mut keeper) = kept(1);
+        keeper.connect([one, two].into()).await.unwrap();
+
+        keeper.connect([two].into()).await.unwrap();
+
+        assert_eq!(turns(&addresses, 2).await, [two, two]);
+    }
+
+    #[tokio::test]
+    async fn where_no_address_answers_the_call_fails_once_all_were_tried() {
+        let none = closed().await;
+        let (_, keeper) = kept(none.port());
+        let mut addresses = Addresses::of(keeper.target, keeper.endpoint);
+
+        for _ in 0..2 {
+            let call = addresses.call(request("SearchService/Search", b""));
+            let status = call.await.unwrap_err();
+
+            assert_eq!(status.code(), Code::Unavailable);
+            assert!(status.message().contains(&none.to_string()), "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_comes_back_is_found_by_the_next_call() {
+        let (listener, address) = listener().await;
+        drop(listener);
+        let (_, keeper) = kept(address.port());
+        let addresses = Addresses::of(keeper.target, keeper.endpoint);
+        addresses.next_lane().await.unwrap_err();
+
+        let _back = TcpListener::bind(address).await.unwrap();
+
+        assert_eq!(turns(&addresses, 1).await, [address]);
     }
 }

@@ -86,3 +86,70 @@ impl<S: Carrier> Service<Request<Body>> for Calls<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Fake, answer, request};
+    use http::HeaderMap;
+    use tonic::Code;
+
+    fn calls(delay: Duration) -> (Calls<Fake>, Fake) {
+        let fake = Fake::new([Ok(answer(&[]))], delay);
+        let layer = CallLayer {
+            authorization: Some(HeaderValue::from_static("Bearer secret")),
+            timeout: Duration::from_secs(30),
+        };
+        (layer.layer(fake.clone()), fake)
+    }
+
+    async fn headers(request: Request<Body>) -> HeaderMap {
+        let (calls, fake) = calls(Duration::ZERO);
+        calls.carry(request).await.unwrap();
+        fake.asked().remove(0).0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_call_bears_the_token() {
+        let headers = headers(request("SearchService/Search", b"")).await;
+
+        assert_eq!(headers[AUTHORIZATION], "Bearer secret");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_has_the_clients_deadline() {
+        let headers = headers(request("SearchService/Search", b"")).await;
+
+        assert_eq!(headers["grpc-timeout"], "30000000u");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_may_have_a_deadline_of_its_own() {
+        for method in ["SearchService/Search", "RerankService/StreamRerank"] {
+            let mut request = request(method, b"");
+            let own = HeaderValue::from_static("90000000n");
+            request.headers_mut().insert("grpc-timeout", own);
+
+            assert_eq!(headers(request).await["grpc-timeout"], "90000u");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_may_take_for_ever() {
+        let headers = headers(request("RerankService/StreamRerank", b"")).await;
+
+        assert!(!headers.contains_key("grpc-timeout"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_answer_is_not_waited_for() {
+        let (calls, _) = calls(Duration::from_secs(31));
+
+        let status = calls
+            .carry(request("SearchService/Search", b""))
+            .await
+            .unwrap_err();
+
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+    }
+}

@@ -53,3 +53,22 @@ impl HttpBody for Requests {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{BodyExt, Channel};
+
+    #[tokio::test]
+    async fn requests_end_once_nobody_reads_the_answers() {
+        let (_unfinished, body) = Channel::<Bytes, Status>::new(1);
+        let (request, reader) = tie(Request::new(Body::new(body)));
+
+        drop(reader);
+        let status = request.into_body().collect().await.unwrap_err();
+
+        let source = std::error::Error::source(&status).expect("what hyper looks for");
+        let reset = source.downcast_ref::<h2::Error>().expect("a reset");
+        assert_eq!(reset.reason(), Some(Reason::CANCEL));
+    }
+}

@@ -1,5 +1,6 @@
 //! Decide how a server is reached: its address, TLS, token, and the limits of the connection.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -90,13 +91,24 @@ fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
 }
 
 /// What a [`Client`] is made of; [`Client::builder`] starts one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct ClientBuilder {
     target: String,
     tls: Option<Tls>,
     token: Option<String>,
     timeout: Duration,
+}
+
+impl fmt::Debug for ClientBuilder {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("target", &self.target)
+            .field("tls", &self.tls)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ClientBuilder {
@@ -180,4 +192,64 @@ fn endpoint(target: &Target, tls: Option<&Tls>) -> Result<Endpoint, ConfigError>
     endpoint
         .tls_config(tls.read()?.domain_name(name))
         .map_err(ConfigError::Tls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(builder: ClientBuilder) -> String {
+        builder
+            .build()
+            .expect_err("it is to be refused")
+            .to_string()
+    }
+
+    #[test]
+    fn a_token_does_not_travel_in_the_clear() {
+        let builder = Client::builder("search.example:50051").token("secret");
+
+        assert!(refusal(builder).contains("search.example:50051 in the clear"));
+    }
+
+    #[tokio::test]
+    async fn a_token_travels_to_this_same_machine() {
+        Client::builder("localhost:50051")
+            .token("secret")
+            .build()
+            .unwrap();
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let token = bearer("secret").unwrap();
+
+        let builder = Client::builder("localhost:1").token("secret");
+        assert!(!format!("{token:?} {builder:?}").contains("secret"));
+        assert!(refusal(Client::builder("localhost:1").token("a\nb")).contains("cannot be sent"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let root_certificates = Some("no/such/ca.pem".into());
+        let tls = Tls {
+            root_certificates,
+            ..Tls::default()
+        };
+
+        assert!(refusal(Client::builder("localhost:1").tls(tls)).contains("no/such/ca.pem"));
+    }
+
+    #[test]
+    fn half_an_identity_is_none() {
+        let client_key = Some("key.pem".into());
+        let root_certificates = Some("Cargo.toml".into());
+        let tls = Tls {
+            client_key,
+            root_certificates,
+            ..Tls::default()
+        };
+
+        assert!(refusal(Client::builder("localhost:1").tls(tls)).contains("belong together"));
+    }
 }

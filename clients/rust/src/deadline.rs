@@ -120,3 +120,50 @@ impl HttpBody for Timed {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{BodyExt, Channel};
+    use tonic::Code;
+
+    #[test]
+    fn a_timeout_is_read_as_it_was_written() {
+        for (timeout, text) in [
+            (Duration::ZERO, "1u"),
+            (Duration::from_micros(1), "1u"),
+            (Duration::from_secs(99), "99000000u"),
+            (Duration::from_secs(100), "100000m"),
+            (Duration::from_secs(86_400), "86400000m"),
+            (Duration::from_secs(1_000_000), "1000000S"),
+            (Duration::MAX, "99999999S"),
+        ] {
+            assert_eq!(written(timeout), text);
+        }
+        for (text, timeout) in [
+            ("2H", Duration::from_secs(7_200)),
+            ("2M", Duration::from_secs(120)),
+            ("2S", Duration::from_secs(2)),
+            ("2m", Duration::from_millis(2)),
+            ("2u", Duration::from_micros(2)),
+            ("2n", Duration::from_nanos(2)),
+        ] {
+            assert_eq!(parse(text), Some(timeout));
+        }
+        for text in ["", "2", "S", "-2S", "2\u{b5}"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_has_begun_must_end_in_time_too() {
+        let (_unfinished, body) = Channel::<Bytes, Status>::new(1);
+        let deadline = Deadline(Instant::now() + Duration::from_secs(1));
+        let begun = Box::pin(async { Ok(Response::new(Body::new(body))) });
+
+        let answer = deadline.keep(begun).await.unwrap();
+        let status = answer.into_body().collect().await.unwrap_err();
+
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+    }
+}

@@ -162,3 +162,73 @@ impl From<Failure> for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic_types::ErrorDetails;
+
+    #[test]
+    fn an_error_tells_all_that_the_server_told() {
+        let mut details = ErrorDetails::new();
+        details
+            .set_error_info(
+                "EMPTY_FIELD",
+                "finesieve.dev",
+                [("limit".into(), "3".into())],
+            )
+            .add_bad_request_violation("query", "is empty")
+            .set_retry_info(Some(Duration::from_millis(1500)))
+            .set_request_info("r1", "");
+        let status = Status::with_error_details(Code::InvalidArgument, "no query", details);
+
+        let error = Error::from(status);
+
+        assert_eq!(error.to_string(), "InvalidArgument (EMPTY_FIELD): no query");
+        assert_eq!(error.metadata()["limit"], "3");
+        let violation = Violation {
+            field: "query".into(),
+            description: "is empty".into(),
+        };
+        assert_eq!(error.violations(), [violation]);
+        assert_eq!(error.retry_delay(), Some(Duration::from_millis(1500)));
+        assert_eq!(error.request_id(), "r1");
+    }
+
+    #[test]
+    fn the_request_id_may_be_a_trailer() {
+        let mut status = Status::internal("a fault");
+        status
+            .metadata_mut()
+            .insert(REQUEST_ID, "r2".parse().unwrap());
+
+        assert_eq!(Error::from(status).request_id(), "r2");
+    }
+
+    #[test]
+    fn details_that_are_garbage_do_not_hide_the_error() {
+        let status = Status::with_details(Code::NotFound, "gone", vec![0xff; 9].into());
+
+        assert_eq!(Error::from(status).to_string(), "NotFound: gone");
+    }
+
+    #[test]
+    fn the_failure_of_one_item_is_an_error_too() {
+        let failure = Failure {
+            code: Code::ResourceExhausted.into(),
+            reason: "OVERLOADED".into(),
+            message: "no room".into(),
+            field: "documents[2]".into(),
+            retry_delay: Some(prost_types::Duration {
+                seconds: 2,
+                nanos: 0,
+            }),
+        };
+
+        let error = Error::from(failure);
+
+        assert_eq!(error.to_string(), "ResourceExhausted (OVERLOADED): no room");
+        assert_eq!(error.violations()[0].field, "documents[2]");
+        assert_eq!(error.retry_delay(), Some(Duration::from_secs(2)));
+    }
+}

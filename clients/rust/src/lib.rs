@@ -9,6 +9,8 @@ mod client;
 mod config;
 mod deadline;
 mod error;
+#[cfg(test)]
+mod fake;
 pub mod metadata;
 mod policy;
 mod prompt;

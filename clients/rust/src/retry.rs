@@ -93,3 +93,90 @@ fn failure(answer: &Result<Response<Body>, Status>) -> Option<(Code, Option<&str
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Fake, answer, request};
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    const SEARCH: &str = "SearchService/Search";
+    const UNAVAILABLE: (&str, &str) = ("grpc-status", "14");
+
+    fn retries(answers: Vec<Result<Response<Body>, Status>>) -> (Retries<Fake>, Fake) {
+        let fake = Fake::new(answers, Duration::ZERO);
+        (RetryLayer.layer(fake.clone()), fake)
+    }
+
+    fn status(answer: &Response<Body>) -> Option<&str> {
+        answer.headers().get("grpc-status")?.to_str().ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_made_again_whole_until_it_is_answered() {
+        let refused = || answer(&[UNAVAILABLE]);
+        let lost = || Status::unavailable("lost");
+        let (channel, fake) = retries(vec![Ok(refused()), Err(lost()), Ok(answer(&[]))]);
+
+        let answer = channel.carry(request(SEARCH, b"query")).await.unwrap();
+
+        assert_eq!(status(&answer), None);
+        let tries: Vec<_> = fake
+            .asked()
+            .into_iter()
+            .map(|(headers, body)| (headers.get(PREVIOUS_TRIES).cloned(), body))
+            .collect();
+        let body = Bytes::from_static(b"query");
+        assert_eq!(
+            tries,
+            [
+                (None, body.clone()),
+                (Some(HeaderValue::from(1)), body.clone()),
+                (Some(HeaderValue::from(2)), body),
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_fourth_failure_is_the_answer() {
+        let (channel, fake) = retries((0..5).map(|_| Ok(answer(&[UNAVAILABLE]))).collect());
+
+        let answer = channel.carry(request(SEARCH, b"")).await.unwrap();
+
+        assert_eq!(status(&answer), Some("14"));
+        assert_eq!(fake.asked().len(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_server_says_when() {
+        let busy = answer(&[("grpc-status", "8"), (PUSHBACK, "3000")]);
+        let (channel, _) = retries(vec![Ok(busy), Ok(answer(&[]))]);
+        let start = Instant::now();
+
+        channel.carry(request(SEARCH, b"")).await.unwrap();
+
+        assert_eq!(start.elapsed(), Duration::from_millis(3000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_server_says_never() {
+        let full = answer(&[("grpc-status", "8"), (PUSHBACK, "-1")]);
+        let (channel, fake) = retries(vec![Ok(full)]);
+
+        let answer = channel.carry(request(SEARCH, b"")).await.unwrap();
+
+        assert_eq!(status(&answer), Some("8"));
+        assert_eq!(fake.asked().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_have_been_done_is_not_done_again() {
+        let (channel, fake) = retries(vec![Err(Status::unavailable("lost"))]);
+
+        let create = request("RetrievalService/CreateCollection", b"");
+        channel.carry(create).await.unwrap_err();
+
+        assert_eq!(fake.asked().len(), 1);
+    }
+}

@@ -152,3 +152,66 @@ impl HttpBody for Answer {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::answer;
+    use http_body_util::BodyExt;
+    use tokio::sync::oneshot;
+
+    fn read(answer: Response<Body>) -> Result<Response<Body>, Status> {
+        readable(answer, oneshot::channel().0)
+    }
+
+    #[test]
+    fn details_that_are_not_base64_do_not_hide_the_status() {
+        let garbage = answer(&[(STATUS, "5"), (DETAILS, "%%%")]);
+
+        let read = read(garbage).unwrap();
+
+        assert_eq!(
+            Status::from_header_map(read.headers()).unwrap().code(),
+            Code::NotFound
+        );
+    }
+
+    #[test]
+    fn details_are_kept_padded_or_not() {
+        for details in ["CAU", "CAU="] {
+            let read = read(answer(&[(STATUS, "5"), (DETAILS, details)])).unwrap();
+
+            assert_eq!(
+                Status::from_header_map(read.headers()).unwrap().details(),
+                [8, 5]
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_a_status_is_a_lost_connection() {
+        let read = read(answer(&[])).unwrap();
+
+        let status = read.into_body().collect().await.unwrap_err();
+
+        assert_eq!(status.code(), Code::Unavailable);
+    }
+
+    #[test]
+    fn a_proxys_error_is_the_status_that_grpc_has_for_it() {
+        let mut proxied = answer(&[]);
+        *proxied.status_mut() = StatusCode::BAD_GATEWAY;
+
+        assert_eq!(read(proxied).unwrap_err().code(), Code::Unavailable);
+    }
+
+    #[test]
+    fn a_stream_that_the_server_reset_has_the_status_of_the_reset() {
+        let local = h2::Error::from(Reason::REFUSED_STREAM);
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+
+        assert_eq!(status_of(&local).code(), Code::Unavailable);
+        assert_eq!(status_of(&refused).code(), Code::Unavailable);
+        assert_eq!(status_of(&refused).message(), "connection refused");
+    }
+}
