@@ -11,6 +11,7 @@
 | make bench-gpu | how near a card's limit, and what can the host feed? | gpu, host-ceiling |
 | make bench-hybrid | what do embeddings, words and both find? | hybrid |
 | python -m benchmarks.quality | what does each stage find, what does int8 cost? | quality |
+| python -m benchmarks.support | what counts as support without a language model? | support |
 | python -m benchmarks.kernels | what do a graph's operators cost on a CPU? | cpu-kernels |
 
 A report is named by its date and kept with --write alone; what kernels prints is kept by hand.

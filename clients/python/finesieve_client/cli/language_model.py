@@ -86,13 +86,13 @@ def usage_table(usages: Mapping[str, Usage]) -> Table:
     table = plain_table(*columns, *([">cost"] if with_cost else []))
     for name, usage in usages.items():
         counts = (usage.calls, usage.prompt_tokens, usage.completion_tokens)
-        cost = [f"{usage.cost:,.4f}"] if with_cost else []
+        cost = [f"{usage.cost:,.6f}"] if with_cost else []
         table.add_row(name, *(f"{count:,}" for count in counts), *cost)
     return table
 
 
 def spent(usage: Usage) -> str:
     """Return what calls took in a few words."""
-    cost = f", cost {usage.cost:,.4f}" if usage.cost else ""
+    cost = f", cost {usage.cost:,.6f}" if usage.cost else ""
     tokens = usage.prompt_tokens + usage.completion_tokens
     return f"{usage.calls:,} calls, {tokens:,} tokens{cost}"

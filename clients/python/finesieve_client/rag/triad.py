@@ -23,7 +23,7 @@ from finesieve_client.rag.judging import judge_answer, judge_support
 from finesieve_client.rag.llm import Llm
 from finesieve_client.rag.sentences import sentences, words
 
-SUPPORTED = 0.5  # both of the words' share and of the probability
+SUPPORTED = 0.5  # both of the words' share and of the probability: benchmarks.support
 
 _CITATION = re.compile(r"\s*\[\s*\d{1,4}(?:\s*,\s*\d{1,4})*\s*\]")
 
@@ -152,14 +152,18 @@ def probabilities(client: Client, query: str, documents: Iterable[Document]) -> 
     return tuple(found[index] for index in range(len(given)))
 
 
-def _supporting(client: Client, statement: str, passages: Sequence[Passage]) -> tuple[int, ...]:
+def share_of_words(statement: str, passage: Passage) -> float:
+    """Return which share of a statement's different words a passage holds."""
     said = set(words(statement))
-    probability = probabilities(client, statement, map(_document, passages))
+    return len(said & {*words(f"{passage.title} {passage.text}")}) / len(said)
+
+
+def _supporting(client: Client, statement: str, passages: Sequence[Passage]) -> tuple[int, ...]:
+    found = probabilities(client, statement, map(_document, passages))
     return tuple(
         number
-        for number, (passage, found) in enumerate(zip(passages, probability, strict=True), start=1)
-        if found >= SUPPORTED
-        and len(said & {*words(f"{passage.title} {passage.text}")}) >= SUPPORTED * len(said)
+        for number, (passage, probability) in enumerate(zip(passages, found, strict=True), start=1)
+        if min(probability, share_of_words(statement, passage)) >= SUPPORTED
     )
 
 
