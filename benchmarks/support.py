@@ -35,9 +35,9 @@ WORDS, CROSS_ENCODER, BOTH = WAYS = ("words", "cross-encoder", "both")
 ABOUT = f"""\
 The share of passages found to support a statement: by at least {SUPPORTED} of its words, of the \
 cross-encoder's probability, or of both, as `finesieve triad` has it. A sentence is supported by \
-its own passage, and not by the one before and the one after it in the corpus. A claim is supported \
-by the abstract that is its evidence, for or against it, and not by the two others that share most \
-words with it. Made by `python -m benchmarks.support`."""
+its own passage, and not by the one before and the one after it in the corpus. A claim is \
+supported by the abstract that is its evidence, for or against it, and not by the two others that \
+share most words with it. Made by `python -m benchmarks.support`."""
 
 
 @dataclass(frozen=True, slots=True)
