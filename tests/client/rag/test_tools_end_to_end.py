@@ -175,6 +175,32 @@ def test_given_answers_are_measured_as_they_are_and_judged_by_a_model(
     assert "cost" in shown.stderr
 
 
+def test_a_model_answers_and_judges_and_one_bad_judgment_costs_one_answer(
+    client: Client,
+) -> None:
+    def answer_and_judge(request: dict[str, Any]) -> Answer:
+        system, asked = (message["content"] for message in request["messages"])
+        if "grade" in system:
+            return "Very good!" if "honey" in asked else '{"grade": 3}'
+        if "statements" in system:
+            return '{"statements": [{"statement": 1, "passages": [1]}]}'
+        return "Bats do [1]."
+
+    arguments = ("triad", QUESTION, "Who makes honey?", "-c", COLLECTION, "--json")
+    result, llm = run(client, answer_and_judge, *arguments)
+
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    (answer,) = found["answers"]
+    assert (answer["answer"], answer["groundedness"]) == ("Bats do [1].", 1.0)
+    assert answer["statements"] == [{"text": "Bats do.", "passages": [1]}]
+    (unread,) = found["unread"]
+    assert unread["question"] == "Who makes honey?"
+    assert "no grade" in unread["reason"] or "not JSON" in unread["reason"]
+    assert "not judged: Who makes honey?: " in result.stderr
+    assert len(llm.requests) == 6
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [

@@ -12,7 +12,7 @@ from rich.text import Text
 from finesieve.v1.passages_pb2 import Passage
 from finesieve_client.cli import language_model as lm
 from finesieve_client.cli import query as ask
-from finesieve_client.cli.session import Session, with_session
+from finesieve_client.cli.session import FAILED, Session, with_session
 from finesieve_client.cli.terminal import (
     one_line,
     out,
@@ -23,6 +23,7 @@ from finesieve_client.cli.terminal import (
 )
 from finesieve_client.client import Client
 from finesieve_client.passages import passage
+from finesieve_client.rag.json_answer import UnreadableAnswer
 from finesieve_client.rag.llm import Llm
 from finesieve_client.rag.rag import Rag
 from finesieve_client.rag.triad import Triad, means
@@ -69,34 +70,36 @@ def triad(
 
     Context relevance is the cross-encoder's. A language model writes and judges the answers;
     without one they are made of the passages' own sentences, and judged by words and the
-    cross-encoder.
+    cross-encoder. An answer whose judgment makes no sense is named, and the exit code is 1.
     """
-    asked = [Asked(question) for question in questions or ()]
-    if file:
-        asked += read_asked(file)
-    if not asked:
-        raise ValueError("there is nothing to ask; give questions, or --file FILE (- for stdin)")
+    asked = all_asked(questions or (), file)
     named = (llm, base_url, api_key_file, llm_prices)
     model = lm.language_model(session, *named) if llm else None
     with session.client() as client, progress_bar() as progress:
         needs_collection = any(each.answer is None for each in asked)
         name = ask.only_collection(client, collection) if needs_collection else ""
-        triads = [
-            measured(client, name, each, model)
-            for each in progress.track(asked, description="questions")
-        ]
+        unread = []
+        triads = []
+        for question in progress.track(asked, description="questions"):
+            try:
+                triads.append(measured(client, name, question, model))
+            except UnreadableAnswer as error:
+                unread.append({"question": question.question, "reason": str(error)})
     if html is not None:
         html.write_text(page(triads), encoding="utf-8")
     if session.as_json:
-        write_json(
-            {"answers": [as_values(each) for each in triads], "means": asdict(means(triads))}
-        )
-        return
-    out().print(table(triads))
-    if len(triads) == 1:
-        show(triads[0])
+        answers = [as_values(each) for each in triads]
+        write_json({"answers": answers, "means": asdict(means(triads)), "unread": unread})
+    else:
+        out().print(table(triads))
+        if len(triads) == 1:
+            show(triads[0])
+    for each in unread:
+        say(f"not judged: {each['question']}: {each['reason']}")
     if model is not None:
         say(f"{model.model}: {lm.spent(model.usage)}")
+    if unread:
+        raise typer.Exit(FAILED)
 
 
 def measured(client: Client, collection: str, asked: Asked, llm: Llm | None) -> Triad:
@@ -108,6 +111,16 @@ def measured(client: Client, collection: str, asked: Asked, llm: Llm | None) -> 
         passage(source.passage_id, source.text, title=source.title) for source in answer.sources
     ]
     return measure(client, asked.question, answer.text, given, llm, refused=answer.refused)
+
+
+def all_asked(questions: Sequence[str], file: str) -> list[Asked]:
+    """Return what is asked, with what a file asks; raises ValueError where that is nothing."""
+    asked = [Asked(question) for question in questions]
+    if file:
+        asked += read_asked(file)
+    if not asked:
+        raise ValueError("there is nothing to ask; give questions, or --file FILE (- for stdin)")
+    return asked
 
 
 def read_asked(source: str) -> Iterator[Asked]:
