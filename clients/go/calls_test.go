@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -207,6 +208,17 @@ func TestACallThatMayBeRepeatedIsTriedFourTimes(t *testing.T) {
 	err := search(t.Context(), client)
 
 	if want := "finesieve: Unavailable: later"; err == nil || err.Error() != want || server.numCalls() != 4 {
+		t.Errorf("%d calls: %v", server.numCalls(), err)
+	}
+}
+
+func TestALargeCallIsRepeatedToo(t *testing.T) {
+	server, address := serve(t, busy("1"))
+	client := connect(t, address)
+
+	_, err := client.Search(t.Context(), &finesievev1.SearchRequest{Query: strings.Repeat("why", 1<<20)})
+
+	if status.Code(err) != codes.Unavailable || server.numCalls() != 4 {
 		t.Errorf("%d calls: %v", server.numCalls(), err)
 	}
 }

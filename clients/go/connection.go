@@ -4,8 +4,8 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"net"
 	"net/netip"
+	"regexp"
 	"strings"
 	"time"
 
@@ -17,6 +17,9 @@ import (
 
 // maxAnswerBytes leaves room for answers with long passages and embeddings.
 const maxAnswerBytes = 64 << 20
+
+// maxRepeatedBytes is what a request may have and still be repeated: more than a server takes.
+const maxRepeatedBytes = 64 << 20
 
 // Which calls are repeated, when and how often; the same for every language.
 //
@@ -33,7 +36,9 @@ func connect(target string, s settings) (*grpc.ClientConn, error) {
 		grpc.WithUserAgent("finesieve-go/" + Version),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(), // one that comes by DNS, instead of ours
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
+		grpc.WithDefaultCallOptions(
+			grpc.MaxCallRecvMsgSize(maxAnswerBytes), grpc.MaxRetryRPCBufferSize(maxRepeatedBytes),
+		),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 60 * time.Second, Timeout: 20 * time.Second}),
 		grpc.WithChainUnaryInterceptor(callOnce(s.timeout)),
 		grpc.WithChainStreamInterceptor(openStream),
@@ -42,31 +47,37 @@ func connect(target string, s settings) (*grpc.ClientConn, error) {
 		options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(s.tls)))
 	}
 	if s.token != "" {
-		options = append(options, grpc.WithPerRPCCredentials(bearer(s.token)))
+		options = append(options, grpc.WithPerRPCCredentials(bearer{s.token, s.tls != nil}))
 	}
 	return grpc.NewClient(target, append(options, s.dial...)...)
 }
 
 // bearer is the token that every call carries.
-type bearer string
+type bearer struct {
+	token   string
+	overTLS bool // whatever the caller's own dial options say
+}
 
 func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+	return map[string]string{"authorization": "Bearer " + b.token}, nil
 }
 
 // RequireTransportSecurity leaves to connect where a token may go without TLS.
-func (bearer) RequireTransportSecurity() bool { return false }
+func (b bearer) RequireTransportSecurity() bool { return b.overTLS }
+
+// The whole of a target that is an address: what else a URI may hold, gRPC may read differently.
+var hostAndPort = regexp.MustCompile(`^(?:dns:///)?(?:\[([0-9A-Fa-f:.]+)\]|([^/:?#@\[\]]+))(?::[0-9]+)?$`)
 
 // isLoopback tells whether a target can only mean this same machine.
 func isLoopback(target string) bool {
 	if strings.HasPrefix(target, "unix:") {
 		return true
 	}
-	address := target[strings.LastIndex(target, "/")+1:] // "dns:///localhost:50051" names its host last
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		host = strings.Trim(address, "[]")
+	address := hostAndPort.FindStringSubmatch(target)
+	if address == nil {
+		return false
 	}
+	host := address[1] + address[2]
 	if host == "localhost" {
 		return true
 	}

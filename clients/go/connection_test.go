@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
 	finesieve "github.com/finesieve/finesieve/clients/go"
 )
 
@@ -42,6 +45,16 @@ func TestATokenLeavesThisMachineOverTLSAlone(t *testing.T) {
 		"10.0.0.1:50051":            false,
 		"[::2]:50051":               false,
 		"dns:///example.com:50051":  false,
+		"[::1]":                     true,
+		"dns:///[::1]:50051":        true,
+		// gRPC reads a URI's host and drops what follows it.
+		"dns:///example.com:50051?/localhost":         false,
+		"dns:///example.com:50051#/localhost:1":       false,
+		"example.com:50051?/localhost":                false,
+		"example.com:50051/localhost":                 false,
+		"passthrough:///example.com:50051?/localhost": false,
+		"127.0.0.1@example.com:50051":                 false,
+		"dns://example.com/localhost:50051":           false,
 	} {
 		client, err := finesieve.NewClient(target, finesieve.WithToken("secret"))
 		if (err == nil) != allowed {
@@ -52,6 +65,17 @@ func TestATokenLeavesThisMachineOverTLSAlone(t *testing.T) {
 		}
 		connect(t, target, finesieve.WithToken("secret"), finesieve.WithTLS(&tls.Config{}))
 		connect(t, target)
+	}
+}
+
+func TestATokenMeantForTLSDoesNotLeaveWithoutIt(t *testing.T) {
+	_, err := finesieve.NewClient(
+		"example.com:50051", finesieve.WithToken("secret"), finesieve.WithTLS(&tls.Config{}),
+		finesieve.WithDialOptions(grpc.WithTransportCredentials(insecure.NewCredentials())),
+	)
+
+	if err == nil {
+		t.Error("accepted")
 	}
 }
 
