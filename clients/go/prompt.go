@@ -37,8 +37,10 @@ const maxDigits = 4
 var (
 	lineBreak = regexp.MustCompile(`\r\n|[\n\v\f\r\x{85}\x{2028}\x{2029}]`)
 	// What a model cites by, such as [1] or [2, 3].
-	citation = regexp.MustCompile(`\[\s*[0-9]+\s*(?:,\s*[0-9]+\s*)*\]`)
+	citation = regexp.MustCompile(`\[[\t-\r ]*[0-9]+[\t-\r ]*(?:,[\t-\r ]*[0-9]+[\t-\r ]*)*\]`)
 	digits   = regexp.MustCompile(`[0-9]+`)
+	// "[/INST]" and its like: to a chat template the end of a turn.
+	bracketedMark = regexp.MustCompile(`\[(/?[A-Za-z_]{0,24}[A-Z]{2}[A-Za-z_]{0,24}\])`)
 )
 
 // Cited returns the ids of the passages that the answer cites, each once, in the order in which it
@@ -65,8 +67,8 @@ func Cited(answer string, hits []*finesievev1.SearchHit) []string {
 	return ids
 }
 
-// passageLine returns a hit as a line of JSON, with its end. Encoding escapes "<" too, so that no
-// text ends a turn of a chat template.
+// passageLine returns a hit as a line of JSON, with its end. What a chat template might read
+// is escaped: "<" by encoding/json, and the bracket of "[INST]" and its like.
 func passageLine(number int, hit *finesievev1.SearchHit) []byte {
 	passage := hit.GetHit().GetPassage()
 	line, err := json.Marshal(struct {
@@ -77,7 +79,7 @@ func passageLine(number int, hit *finesievev1.SearchHit) []byte {
 	if err != nil {
 		panic(err) // numbers and strings always encode
 	}
-	return append(line, '\n')
+	return append(bracketedMark.ReplaceAll(line, []byte(`\u005b$1`)), '\n')
 }
 
 // textOf returns the text of a hit between those of its window.
