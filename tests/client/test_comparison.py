@@ -2,7 +2,7 @@ from typing import Any
 
 from finesieve.v1.results_pb2 import Hit, Score
 from finesieve.v1.search_pb2 import SearchHit, SearchResponse
-from finesieve_client import compare, passage
+from finesieve_client import RankChange, compare, passage
 from finesieve_client.comparison import moved
 
 
@@ -57,3 +57,27 @@ def test_all_candidates_are_asked_for_in_one_search() -> None:
 
     assert searcher.asked["retrieve_k"] == searcher.asked["top_n"] == 40
     assert searcher.asked["model"] == "m"
+
+
+def test_the_changes_of_all_candidates_are_records_in_the_new_order() -> None:
+    comparison = compare(Searcher(), "docs", "query", top_n=3)
+
+    assert [(each.passage_id, each.from_rank, each.to_rank) for each in comparison.changes] == [
+        ("e", 5, 1),
+        ("a", 1, 2),
+        ("b", 2, 3),
+        ("c", 3, 4),
+        ("d", 4, 5),
+    ]
+    assert [each.moved for each in comparison.changes] == [4, -1, -1, -1, -1]
+    assert comparison.changes[0] == RankChange("e", "", 5, 1, 0.0, 0.5, 0.0)
+
+
+def test_a_candidate_that_was_not_scored_has_no_scores_of_the_second_stage() -> None:
+    class Unscored(Searcher):
+        def search(self, collection: str, query: str, **options: Any) -> SearchResponse:
+            return SearchResponse(hits=[SearchHit(hit=Hit(rank=1, retrieval_rank=1))])
+
+    (change,) = compare(Unscored(), "docs", "query").changes
+
+    assert (change.probability, change.ordering) == (None, None)

@@ -16,7 +16,7 @@ from finesieve.v1.rerank_pb2 import Document
 from finesieve_client.async_client import AsyncClient
 from finesieve_client.calls.ranking import rerank_request, retrieval_query
 from finesieve_client.client import Client
-from finesieve_client.comparison import Comparison, compare
+from finesieve_client.comparison import Comparison, RankChange, compare
 from finesieve_client.connection import Tls
 from finesieve_client.errors import (
     AlreadyExists,
@@ -58,6 +58,7 @@ __all__ = [
     "NotFound",
     "Passage",
     "PermissionDenied",
+    "RankChange",
     "ResourceExhausted",
     "Tls",
     "TwoStage",

@@ -29,6 +29,27 @@ class Searcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class RankChange:
+    """What reranking made of one candidate; ranks count from 1.
+
+    `probability` and `ordering`, what the new order goes by, are None where it was not scored.
+    """
+
+    passage_id: str
+    title: str
+    from_rank: int
+    to_rank: int
+    retrieval_score: float
+    probability: float | None
+    ordering: float | None
+
+    @property
+    def moved(self) -> int:
+        """Return how many places it moved; positive is up."""
+        return self.from_rank - self.to_rank
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """One query's hits after each stage, best first; `hits` are all candidates, reranked.
 
@@ -43,6 +64,11 @@ class Comparison:
     usage: RerankUsage
     round_trip_us: int
     partial: bool
+
+    @property
+    def changes(self) -> tuple[RankChange, ...]:
+        """Return how every candidate's rank changed, in the new order."""
+        return tuple(map(_change, self.hits))
 
     @property
     def first_stage(self) -> tuple[Hit, ...]:
@@ -93,4 +119,17 @@ def compare(
         usage=answer.usage,
         round_trip_us=round((time.perf_counter() - started) * 1e6),
         partial=answer.partial,
+    )
+
+
+def _change(hit: Hit) -> RankChange:
+    score = hit.score if hit.HasField("score") else None
+    return RankChange(
+        passage_id=hit.passage.id,
+        title=hit.passage.title,
+        from_rank=hit.retrieval_rank,
+        to_rank=hit.rank,
+        retrieval_score=hit.retrieval_score,
+        probability=None if score is None else score.probability,
+        ordering=None if score is None else score.ordering,
     )
