@@ -64,6 +64,17 @@ class BothStages(FirstStage, SecondStage, total=False):
     """How both stages of a search work."""
 
 
+class SearchOptions(BothStages, total=False):
+    """How passages are found for a text that is read: what `Client.search` takes."""
+
+    retrieve_k: int
+    top_n: int
+    skip_rerank: bool
+    window: int
+    merge_share: float
+    diversity: float | None
+
+
 def retrieval_options(options: FirstStage) -> RetrievalOptions:
     """Return the first stage's options as a message; raises TypeError for one it does not have."""
     _check_names(options, FirstStage)

@@ -13,9 +13,10 @@ from finesieve_client.calls.ranking import Query
 from finesieve_client.client import Client
 from finesieve_client.errors import FailedPrecondition, NotFound, Unimplemented
 from finesieve_client.filters import Condition
+from finesieve_client.options import SearchOptions
 from finesieve_client.rag.budget import estimated
 from finesieve_client.rag.llm import AsyncLlm, Llm
-from finesieve_client.rag.turn import Answer, Recipe, SearchOptions, Turn
+from finesieve_client.rag.turn import Answer, Recipe, Turn
 from finesieve_client.token_counting import parts
 
 TOKEN_BUDGET = 3_000

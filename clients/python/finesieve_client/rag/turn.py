@@ -16,7 +16,7 @@ from finesieve.v1.search_pb2 import SearchHit, SearchResponse
 from finesieve_client.calls import ranking
 from finesieve_client.calls.call import Call
 from finesieve_client.filters import Condition, filter_message
-from finesieve_client.options import BothStages
+from finesieve_client.options import SearchOptions
 from finesieve_client.rag import prompt
 from finesieve_client.rag.budget import Budget
 from finesieve_client.rag.citations import Citation, CitationReader, citations_of
@@ -26,17 +26,6 @@ from finesieve_client.rag.sources import Source
 
 REFUSAL = "Nothing that answers this question was found."
 MIN_PROBABILITY = 0.1
-
-
-class SearchOptions(BothStages, total=False):
-    """How a question's passages are found: what `Client.search` takes."""
-
-    retrieve_k: int
-    top_n: int
-    skip_rerank: bool
-    window: int
-    merge_share: float
-    diversity: float | None
 
 
 @dataclass(frozen=True, slots=True)
