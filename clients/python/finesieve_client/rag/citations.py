@@ -1,6 +1,6 @@
 """Read which passages an answer cites, and let it cite none that was not given.
 
-A citation is a passage's number in brackets, such as [1] or [1, 2].
+A citation is a passage's number in brackets, such as [1] or [1, 2]; blanks there are ASCII's.
 """
 
 import re
@@ -16,13 +16,14 @@ MAX_DIGITS = 4
 _MAX_MARKER = 100  # characters, brackets included
 
 _NUMBERS = r"\s*+[0-9]++(?:\s*+,\s*+[0-9]++)*+\s*+"
-_MARKER = re.compile(rf"\[({_NUMBERS})\]")
+_MARKER = re.compile(rf"\[({_NUMBERS})\]", re.ASCII)
 # In an answer: runs of backticks, ends of lines, and markers with the blanks before them.
 _TOKEN = re.compile(
     rf"(?P<ticks>`++)|(?P<line>\n)|(?<![ \t])(?P<blanks>[ \t]*+)"
-    rf"\[(?=[^\]]{{1,{_MAX_MARKER - 2}}}\])(?P<numbers>{_NUMBERS})\]"
+    rf"\[(?=[^\]]{{1,{_MAX_MARKER - 2}}}\])(?P<numbers>{_NUMBERS})\]",
+    re.ASCII,
 )
-_BEGUN = re.compile(rf"\[[\s0-9,]{{0,{_MAX_MARKER - 2}}}")
+_BEGUN = re.compile(rf"\[[\s0-9,]{{0,{_MAX_MARKER - 2}}}", re.ASCII)
 _FENCE = "```"
 
 
