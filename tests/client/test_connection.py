@@ -1,3 +1,4 @@
+import socket
 import threading
 from pathlib import Path
 
@@ -52,10 +53,31 @@ def test_a_token_does_not_leave_the_machine_in_the_clear(client: type) -> None:
         ("localhost.example:50051", False),
         ("dns:///search.example:50051", False),
         ("[2001:db8::1]:50051", False),
+        ("dns:///search.example:50051?/localhost:1", False),
+        ("dns:///search.example:50051#/localhost", False),
+        ("search.example:50051?/localhost", False),
+        ("search.example:50051/localhost", False),
+        ("ipv4:10.0.0.7:50051?/localhost", False),
+        ("127.0.0.1@search.example:50051", False),
+        ("127.0.0.1.search.example:1", False),
+        ("dns://search.example/localhost:50051", False),
+        ("", False),
     ],
 )
 def test_only_this_machine_is_loopback(target: str, expected: bool) -> None:
     assert is_loopback(target) is expected
+
+
+def test_what_is_for_this_machine_goes_to_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedServer({"ListModels": no_models}) as server, socket.socket() as proxy:
+        proxy.bind(("127.0.0.1", 0))
+        proxy.listen()
+        for name in ("no_proxy", "no_grpc_proxy", "grpc_proxy", "https_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+
+        with Client(f"localhost:{server.port}", token="secret", timeout_s=5) as client:
+            client.list_models()
 
 
 async def test_tls_reaches_a_server_that_the_authority_vouches_for() -> None:

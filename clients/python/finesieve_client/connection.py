@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import re
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ from finesieve_client.contract import REPEATABLE
 DEFAULT_TARGET = "localhost:50051"
 DEFAULT_TIMEOUT_S = 30.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_HOST_AND_PORT = re.compile(r"(?:dns:///)?(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z.-]+))(?::[0-9]+)?")
 
 # gRPC obeys the server's grpc-retry-pushback-ms before any of these waits.
 RETRY_POLICY = {
@@ -92,6 +94,8 @@ class Connection:
         ]
         if self.tls is not None and self.tls.server_name:
             options.append(("grpc.ssl_target_name_override", self.tls.server_name))
+        if is_loopback(self.target):
+            options.append(("grpc.enable_http_proxy", 0))  # that is another machine
         return options
 
     def channel(self) -> grpc.Channel:
@@ -108,11 +112,13 @@ class Connection:
 
 
 def is_loopback(target: str) -> bool:
-    """Tell whether a target can only mean this same machine."""
+    """Tell whether a target can only mean this same machine; what is not understood may not."""
     if target.startswith("unix:"):
         return True
-    address = target.rpartition("/")[2]  # "dns:///localhost:50051" names its host last
-    host = address.rpartition(":")[0].strip("[]") or address
+    address = _HOST_AND_PORT.fullmatch(target)
+    if address is None:
+        return False
+    host = address[1] or address[2]
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
