@@ -6,7 +6,8 @@ import grpc
 import pytest
 
 from finesieve.v1.models_pb2 import ListModelsResponse
-from finesieve.v1.retrieval_pb2 import CreateCollectionResponse
+from finesieve.v1.passages_pb2 import Passage
+from finesieve.v1.retrieval_pb2 import CreateCollectionResponse, UpsertPassagesResponse
 from finesieve_client import AsyncClient, Client, FinesieveError, ResourceExhausted, Unavailable
 from tests.client.scripted_server import Answer, ScriptedServer, refuse, retry_after
 
@@ -54,6 +55,22 @@ async def test_a_call_that_may_be_repeated_is_until_it_is_answered() -> None:
             await async_client.list_models()
 
         assert server.calls == ["ListModels"] * 3
+
+
+async def test_a_large_call_is_repeated_too() -> None:
+    large = [Passage(id="p1", text="x" * 3_000_000)]
+    answers = {"UpsertPassages": failing(2, overloaded(1), UpsertPassagesResponse())}
+    with ScriptedServer(answers) as server, Client(server.target) as client:
+        client.upsert_passages("docs", large)
+
+        assert server.calls == ["UpsertPassages"] * 3
+
+    answers = {"UpsertPassages": failing(2, overloaded(1), UpsertPassagesResponse())}
+    with ScriptedServer(answers) as server:
+        async with AsyncClient(server.target) as async_client:
+            await async_client.upsert_passages("docs", large)
+
+        assert server.calls == ["UpsertPassages"] * 3
 
 
 def test_the_servers_pushback_is_obeyed() -> None:

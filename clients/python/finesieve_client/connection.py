@@ -14,6 +14,8 @@ from finesieve_client.contract import REPEATABLE
 DEFAULT_TARGET = "localhost:50051"
 DEFAULT_TIMEOUT_S = 30.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+# What a call may hold to be tried again: more than the server takes.
+MAX_RETRY_BYTES = 64 * 1024 * 1024
 _HOST_AND_PORT = re.compile(r"(?:dns:///)?(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z.-]+))(?::[0-9]+)?")
 
 # gRPC obeys the server's grpc-retry-pushback-ms before any of these waits.
@@ -88,6 +90,7 @@ class Connection:
             ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
             ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
             ("grpc.max_send_message_length", -1),  # the server says what is too long
+            ("grpc.per_rpc_retry_buffer_size", MAX_RETRY_BYTES),
             ("grpc.keepalive_time_ms", 60_000),
             ("grpc.http2.ping_timeout_ms", 20_000),  # grpcio 1.85 ignores keepalive_timeout_ms
             ("grpc.primary_user_agent", f"finesieve-python/{version('finesieve')}"),
