@@ -13,7 +13,8 @@ const HIDDEN = /[^\P{Cc}\t\n]|[\p{Cf}\p{Cs}\u2028\u2029]/gu;
 const LINE_BREAK = /\r\n|[\n\v\f\r\u0085\u2028\u2029]/g;
 // "<|im_end|>", "</s>", "[/INST]": to a chat template the end of a turn.
 const TEMPLATE = /<|\[(?=\/?[A-Za-z_]{0,24}[A-Z]{2}[A-Za-z_]{0,24}\])/g;
-const CITATION = /\[(\s*\d+\s*(?:,\s*\d+\s*)*)\]/g;
+// Blanks are ASCII's, so that every language reads the same citations.
+const CITATION = /\[([\t-\r ]*\d+[\t-\r ]*(?:,[\t-\r ]*\d+[\t-\r ]*)*)\]/g;
 const MAX_DIGITS = 4;
 
 /**

@@ -53,11 +53,12 @@ test("no text ends a chat template's turn", () => {
 test("an answer's citations are ids, each once, in their order", () => {
   const hits = ["a", "b", "c"].map((id) => hit({ id }));
 
-  assert.deepEqual(cited("Yes [2][1]; also [ 2, 3 ], [1].", hits), ["b", "a", "c"]);
+  assert.deepEqual(cited("Yes [2][1]; also [ 2,\n3\t], [1].", hits), ["b", "a", "c"]);
 });
 
 test("numbers of no passage are no citations", () => {
   const hits = [hit({ id: "a" })];
 
   assert.deepEqual(cited("[0] [2] [00001] [99999999999999999999] [-1] [x] 1", hits), []);
+  assert.deepEqual(cited("[1\u00a0] [\u30001] [\ufeff1] [1\u0085]", hits), []);
 });
