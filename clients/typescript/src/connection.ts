@@ -10,6 +10,7 @@ import { SERVICE_CONFIG, VERSION } from "./gen/constants.js";
 export const DEFAULT_TARGET = "localhost:50051";
 export const DEFAULT_TIMEOUT_MS = 30_000;
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+const HOST_AND_PORT = /^(?:dns:\/\/\/)?(?:\[(?<ipv6>[\da-f:.]+)\]|(?<host>[\da-z.-]+))(?::\d+)?$/i;
 
 /** Paths of PEM files. Without `rootCertificates` Node's own authorities are trusted. */
 export interface Tls {
@@ -50,18 +51,17 @@ export function connect(target: string, options: ClientOptions): Connection {
   const channel = new Channel(
     target,
     tls ? tlsCredentials(tls) : credentials.createInsecure(),
-    channelOptions(tls),
+    channelOptions(target, tls),
   );
   return { target, channel, metadata, timeoutMs };
 }
 
-/** Tell whether a target can only mean this same machine. */
+/** Tell whether a target can only mean this same machine; what is not understood may not. */
 export function isLoopback(target: string): boolean {
   if (target.startsWith("unix:")) return true;
-  const address = target.slice(target.lastIndexOf("/") + 1); // "dns:///localhost:50051"
-  const host = address.replace(/:[^:]*$/, "").replace(/^\[|\]$/g, "");
+  const { ipv6 = "", host = "" } = HOST_AND_PORT.exec(target)?.groups ?? {};
   if (isIPv4(host)) return LOOPBACK.check(host, "ipv4");
-  if (isIPv6(host)) return LOOPBACK.check(host, "ipv6");
+  if (isIPv6(ipv6)) return LOOPBACK.check(ipv6, "ipv6");
   return host === "localhost";
 }
 
@@ -80,7 +80,7 @@ function read(path: string | undefined): Buffer | null {
   return path ? readFileSync(path) : null;
 }
 
-function channelOptions(tls: Tls | undefined): ChannelOptions {
+function channelOptions(target: string, tls: Tls | undefined): ChannelOptions {
   return {
     // gRPC obeys the server's grpc-retry-pushback-ms before any wait that is named there.
     "grpc.service_config": SERVICE_CONFIG,
@@ -90,6 +90,7 @@ function channelOptions(tls: Tls | undefined): ChannelOptions {
     "grpc.keepalive_time_ms": 60_000,
     "grpc.keepalive_timeout_ms": 20_000,
     "grpc.primary_user_agent": `finesieve-typescript/${VERSION}`,
+    ...(isLoopback(target) && { "grpc.enable_http_proxy": 0 }), // that is another machine
     ...(tls?.serverName && { "grpc.ssl_target_name_override": tls.serverName }),
   };
 }

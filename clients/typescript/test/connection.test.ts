@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { test } from "node:test";
 
 import type { sendUnaryData, ServerUnaryCall } from "@grpc/grpc-js";
@@ -28,6 +30,13 @@ for (const target of [
   "127.0.0.1.example:1",
   "dns:///finesieve.example:1",
   "ipv4:10.0.0.1:1,127.0.0.1:1",
+  "dns:///finesieve.example:1?/localhost:1",
+  "dns:///finesieve.example:1#/localhost",
+  "finesieve.example:1?/localhost",
+  "finesieve.example:1/localhost",
+  "127.0.0.1@finesieve.example:1",
+  "dns://finesieve.example/localhost:1",
+  "[localhost]:1",
   "",
 ]) {
   test(`"${target}" may be another machine`, () => {
@@ -54,6 +63,32 @@ test("a certificate that cannot be read is refused", () => {
 
 test("a key without its certificate is refused", () => {
   assert.throws(() => createClient("x:1", { tls: { clientKey: "/no/such.pem" } }), /is missing/);
+});
+
+test("what is for this machine goes to no proxy", async (t) => {
+  const proxy = createServer((connection) => {
+    connection.destroy();
+  }).listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  const environment = { ...process.env };
+  t.after(() => {
+    process.env = environment;
+    proxy.close();
+  });
+  process.env = {
+    ...environment,
+    http_proxy: `http://127.0.0.1:${String((proxy.address() as AddressInfo).port)}`,
+    no_proxy: "",
+  };
+  const target = await serve(t, ModelService, {
+    listModels: (_: unknown, answer: sendUnaryData<object>) => {
+      answer(null, {});
+    },
+  });
+  const client = createClient(target, { token: "s3cret", timeoutMs: 5_000 });
+  t.after(client.close);
+
+  await client.listModels({});
 });
 
 test("a call carries the token, and says which client it comes from", async (t) => {
