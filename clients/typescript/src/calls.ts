@@ -69,7 +69,7 @@ export async function* bidiStream(
   options: CallOptions = {},
 ): AsyncGenerator<Message, void, undefined> {
   if (options.signal?.aborted) throw cancelled(options.signal);
-  const call = connection.channel.makeBidiStreamRequest<Buffer, Message>(
+  const call = connection.streams.makeBidiStreamRequest<Buffer, Message>(
     path(method),
     asIs,
     (bytes) => fromBinary(method.output, bytes),

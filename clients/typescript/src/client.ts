@@ -87,6 +87,7 @@ export function createClient(target = DEFAULT_TARGET, options: ClientOptions = {
     waitReady: (timeoutMs = connection.timeoutMs) => waitReady(connection, timeoutMs),
     close: () => {
       connection.channel.close();
+      connection.streams.close();
     },
   } as Client;
 }

@@ -10,6 +10,11 @@ import { SERVICE_CONFIG, VERSION } from "./gen/constants.js";
 export const DEFAULT_TARGET = "localhost:50051";
 export const DEFAULT_TIMEOUT_MS = 30_000;
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+// What may be held to be tried again: of one call, more than the server takes; of all together.
+const RETRY_BUFFERS = {
+  "grpc.per_rpc_retry_buffer_size": 64 * 1024 * 1024,
+  "grpc.retry_buffer_size": 256 * 1024 * 1024,
+};
 const HOST_AND_PORT = /^(?:dns:\/\/\/)?(?:\[(?<ipv6>[\da-f:.]+)\]|(?<host>[\da-z.-]+))(?::\d+)?$/i;
 
 /** Paths of PEM files. Without `rootCertificates` Node's own authorities are trusted. */
@@ -35,6 +40,8 @@ export interface ClientOptions {
 export interface Connection {
   target: string;
   channel: Channel;
+  /** For streams of requests: it keeps little for another try, so that their sender is held back. */
+  streams: Channel;
   metadata: Metadata;
   timeoutMs: number;
 }
@@ -48,12 +55,15 @@ export function connect(target: string, options: ClientOptions): Connection {
   }
   const metadata = new Metadata();
   if (token) metadata.set("authorization", `Bearer ${token}`);
-  const channel = new Channel(
+  const security = tls ? tlsCredentials(tls) : credentials.createInsecure();
+  const common = channelOptions(target, tls);
+  return {
     target,
-    tls ? tlsCredentials(tls) : credentials.createInsecure(),
-    channelOptions(target, tls),
-  );
-  return { target, channel, metadata, timeoutMs };
+    channel: new Channel(target, security, { ...common, ...RETRY_BUFFERS }),
+    streams: new Channel(target, security, common),
+    metadata,
+    timeoutMs,
+  };
 }
 
 /** Tell whether a target can only mean this same machine; what is not understood may not. */

@@ -179,6 +179,21 @@ test("what can be repeated is tried again after the server's own pause", async (
   assert.equal(collection?.name, "docs");
 });
 
+test("what is large is tried again, too", async (t) => {
+  let numCalls = 0;
+  const client = await retrieval(t, {
+    upsertPassages: (_, answer) => {
+      if (++numCalls === 3) answer(null, {});
+      else
+        answer(failure("RESOURCE_EXHAUSTED", "full", [], { "grpc-retry-pushback-ms": "1" }), null);
+    },
+  });
+
+  await client.upsertPassages({ collection: "docs", passages: [{ text: "x".repeat(3e6) }] });
+
+  assert.equal(numCalls, 3);
+});
+
 test("a server that says so is not asked again", async (t) => {
   let numCalls = 0;
   const client = await retrieval(t, {
