@@ -72,7 +72,6 @@ Chat::Chat(ChatOptions options) : options_(std::move(options)) {
 std::string Chat::Complete(const std::string& message) const {
   const json request = {
       {"model", options_.model},
-      {"temperature", 0},
       {"messages", json::array({json::object({{"role", "user"}, {"content", message}})})},
   };
   const std::string url = options_.base_url + "/chat/completions";

@@ -28,7 +28,7 @@ class Chat {
   /// Nothing is sent. Throws std::invalid_argument where no model is named.
   explicit Chat(ChatOptions options = {});
 
-  /// Returns the model's answer to one user message, at temperature 0. Throws ChatError.
+  /// Returns the model's answer to one user message. Throws ChatError.
   std::string Complete(const std::string& message) const;
 
  private:
