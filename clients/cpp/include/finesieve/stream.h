@@ -73,9 +73,10 @@ class Stream : public Reader<Response, grpc::ClientReaderWriter<Request, Respons
   void WritesDone() { this->call_->WritesDone(); }
 
   /// Sends what `next`, a std::optional<Request>(), returns until that is nothing, and hands each
-  /// response to `take`, a void(Response), as it comes. Returns when the call has ended; throws
-  /// Error where it failed, and what `next` or `take` throws, which cancels the call.
-  /// `next` runs on a thread of its own.
+  /// response to `take`, a void(Response), as it comes. Returns when the call has ended and `next`
+  /// has returned; throws Error where the call failed, and what `next` or `take` throws, which
+  /// cancels it. `next` runs on a thread of its own: one that waits for what comes after this
+  /// returns waits for ever where the server ends the call first.
   template <class Next, class Take>
   void Exchange(Next next, Take take) {
     std::future<void> writing = std::async(std::launch::async, [&] {
