@@ -19,6 +19,7 @@ configure_package_config_file(cmake/finesieveConfig.cmake.in finesieveConfig.cma
 write_basic_package_version_file(finesieveConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES "${PROJECT_BINARY_DIR}/finesieveConfig.cmake"
   "${PROJECT_BINARY_DIR}/finesieveConfigVersion.cmake" DESTINATION "${config_dir}")
+install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DATADIR}/doc/finesieve")
 
 set(CPACK_PACKAGE_NAME finesieve-cpp)
 set(CPACK_SOURCE_GENERATOR TGZ)
