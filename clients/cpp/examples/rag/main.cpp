@@ -54,9 +54,13 @@ std::string Quote(const finesieve::SearchHits& hits) {
   return answer;
 }
 
+bool IsSet(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value != nullptr && *value != '\0';
+}
+
 std::string Answer(const std::string& question, const finesieve::SearchHits& hits) {
-  const bool has_model = std::getenv("OPENAI_BASE_URL") || std::getenv("OPENAI_API_KEY");
-  if (!has_model) return Quote(hits);
+  if (!IsSet("OPENAI_BASE_URL") && !IsSet("OPENAI_API_KEY")) return Quote(hits);
   return finesieve::Chat().Complete(finesieve::Prompt(question, hits));
 }
 
