@@ -111,9 +111,9 @@ TEST(Cited, NamesEachPassageOnceInTheOrderOfCitation) {
 TEST(Cited, IgnoresWhatIsNoPassage) {
   const SearchHits hits = Named({"a", "b"});
 
-  for (const char* answer :
-       {"", "[0] [3] [-1] [99999999999999999999] [00001]", "[a] [] [,] [1", "1] (1) [1.0] [1 2]",
-        "[1,] [,1] [1,,2] [1 2, 1]", "[\xd9\xa1]", "[[[", "[1x]"}) {
+  for (const char* answer : {"", "[0] [3] [-1] [99999999999999999999] [00001]", "[a] [] [,] [1",
+                             "1] (1) [1.0] [1 2]", "[1,] [,1] [1,,2] [1 2, 1]",
+                             "[1\u00a0] [\u30001] [1\u0085]", "[\xd9\xa1]", "[[[", "[1x]"}) {
     EXPECT_TRUE(Cited(answer, hits).empty()) << answer;
   }
   EXPECT_EQ(Cited("[[1]] [9, 2] [0001]", hits), (std::vector<std::string>{"a", "b"}));
