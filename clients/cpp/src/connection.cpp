@@ -7,15 +7,18 @@
 #include <grpcpp/support/channel_arguments.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
+#include <string_view>
 #include <system_error>
 
 namespace finesieve {
 namespace {
 
 constexpr int kMaxAnswerBytes = 64 * 1024 * 1024;
+constexpr std::string_view kDns = "dns:///";
 
 /// Returns a file's content; nothing for no path. An empty file is refused, too: gRPC would take it
 /// for none.
@@ -45,7 +48,7 @@ std::shared_ptr<grpc::ChannelCredentials> Credentials(const std::optional<Tls>& 
   return grpc::SslCredentials(files);
 }
 
-grpc::ChannelArguments Arguments(const std::optional<Tls>& tls) {
+grpc::ChannelArguments Arguments(const std::string& target, const std::optional<Tls>& tls) {
   grpc::ChannelArguments arguments;
   arguments.SetServiceConfigJSON(kServiceConfig);
   arguments.SetUserAgentPrefix(std::string("finesieve-cpp/") + kVersion);
@@ -53,8 +56,16 @@ grpc::ChannelArguments Arguments(const std::optional<Tls>& tls) {
   arguments.SetMaxSendMessageSize(-1);  // the server says what is too long
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  if (IsLoopback(target)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // another machine
   if (tls && !tls->server_name.empty()) arguments.SetSslTargetNameOverride(tls->server_name);
   return arguments;
+}
+
+std::string WithoutPort(const std::string& address) {
+  const std::size_t colon = address.find_last_not_of("0123456789");
+  const bool has_port =
+      colon != std::string::npos && colon + 1 < address.size() && address[colon] == ':';
+  return has_port ? address.substr(0, colon) : address;
 }
 
 }  // namespace
@@ -63,21 +74,20 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& target, const Options&
   if (!options.token.empty() && !options.tls && !IsLoopback(target)) {
     throw std::invalid_argument("a token would travel to " + target + " in the clear; speak TLS");
   }
-  return grpc::CreateCustomChannel(target, Credentials(options.tls), Arguments(options.tls));
+  return grpc::CreateCustomChannel(target, Credentials(options.tls),
+                                   Arguments(target, options.tls));
 }
 
 bool IsLoopback(const std::string& target) {
   if (target.rfind("unix:", 0) == 0) return true;
-  // "dns:///localhost:50051" names its host last.
-  const std::string address = target.substr(target.rfind('/') + 1);
-  const std::string::size_type colon = address.rfind(':');
-  std::string host = colon == std::string::npos || colon == 0 ? address : address.substr(0, colon);
-  host.erase(0, host.find_first_not_of("[]"));
-  host.erase(host.find_last_not_of("[]") + 1);
+  const std::string host = WithoutPort(target.substr(target.rfind(kDns, 0) == 0 ? kDns.size() : 0));
+  in6_addr v6;
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']' &&
+      inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &v6) == 1) {
+    return IN6_IS_ADDR_LOOPBACK(&v6);
+  }
   in_addr v4;
   if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
-  in6_addr v6;
-  if (inet_pton(AF_INET6, host.c_str(), &v6) == 1) return IN6_IS_ADDR_LOOPBACK(&v6);
   return host == "localhost";
 }
 

@@ -12,7 +12,7 @@ namespace finesieve {
 /// Opens a channel; nothing is sent. Throws as Client's constructor does.
 std::shared_ptr<grpc::Channel> Connect(const std::string& target, const Options& options);
 
-/// Tells whether a target can only mean this same machine.
+/// Tells whether a target can only mean this same machine; what is not understood may not.
 bool IsLoopback(const std::string& target);
 
 }  // namespace finesieve

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <future>
 #include <thread>
 #include <utility>
@@ -131,6 +132,16 @@ TEST(Client, TriesAgainWhenTheServerSaysSo) {
 
   EXPECT_NO_THROW(client.Search({}));
   EXPECT_EQ(calls, 4);
+}
+
+TEST(Client, AsksNoProxyForThisMachine) {
+  Server server(Ok);
+  const std::string port = server.target().substr(server.target().find(':'));
+  setenv("http_proxy", "http://127.0.0.1:1", 1);  // where nobody listens
+  Client client("localhost" + port);
+  unsetenv("http_proxy");
+
+  EXPECT_NO_THROW(client.Search({}, client.NewContext(5s)));
 }
 
 TEST(Client, DoesNotTryAgainWhenTheServerSaysNot) {

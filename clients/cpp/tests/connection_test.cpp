@@ -22,10 +22,28 @@ TEST(Connection, KnowsWhatIsThisMachine) {
         "dns:///localhost:50051", "unix:/run/finesieve.sock", "unix:relative"}) {
     EXPECT_TRUE(IsLoopback(target)) << target;
   }
-  for (const char* target :
-       {"example.com:50051", "10.0.0.1:1", "128.0.0.1:1", "[::2]:1", "localhost.example.com:1",
-        "dns:///example.com:1", "127.0.0.1.example.com:1", "127.1:1", "0127.0.0.1:1", "",
-        "ipv4:127.0.0.1:1,10.0.0.1:1", "localhost:1,example.com:1", ":50051"}) {
+  for (const char* target : {"example.com:50051",
+                             "10.0.0.1:1",
+                             "128.0.0.1:1",
+                             "[::2]:1",
+                             "localhost.example.com:1",
+                             "dns:///example.com:1",
+                             "127.0.0.1.example.com:1",
+                             "127.1:1",
+                             "0127.0.0.1:1",
+                             "",
+                             "ipv4:127.0.0.1:1,10.0.0.1:1",
+                             "localhost:1,example.com:1",
+                             ":50051",
+                             "dns:///example.com:1?/localhost:1",
+                             "dns:///example.com:1#/localhost",
+                             "example.com:1/localhost",
+                             "example.com:1?/localhost",
+                             "ipv4:10.0.0.1:1?/localhost",
+                             "127.0.0.1@example.com:1",
+                             "dns://example.com/localhost:1",
+                             "[localhost]:1",
+                             "::1"}) {
     EXPECT_FALSE(IsLoopback(target)) << target;
   }
 }
