@@ -18,6 +18,8 @@ namespace finesieve {
 namespace {
 
 constexpr int kMaxAnswerBytes = 64 * 1024 * 1024;
+// What a call may hold to be tried again: more than the server takes.
+constexpr int kMaxRetryBytes = 64 * 1024 * 1024;
 constexpr std::string_view kDns = "dns:///";
 
 /// Returns a file's content; nothing for no path. An empty file is refused, too: gRPC would take it
@@ -54,6 +56,7 @@ grpc::ChannelArguments Arguments(const std::string& target, const std::optional<
   arguments.SetUserAgentPrefix(std::string("finesieve-cpp/") + kVersion);
   arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
   arguments.SetMaxSendMessageSize(-1);  // the server says what is too long
+  arguments.SetInt(GRPC_ARG_PER_RPC_RETRY_BUFFER_SIZE, kMaxRetryBytes);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   if (IsLoopback(target)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // another machine

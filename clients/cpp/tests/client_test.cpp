@@ -134,6 +134,21 @@ TEST(Client, TriesAgainWhenTheServerSaysSo) {
   EXPECT_EQ(calls, 4);
 }
 
+TEST(Client, TriesALargeCallAgainToo) {
+  std::atomic<int> calls = 0;
+  Server server([&](auto& context, auto&, auto&) -> grpc::Status {
+    if (++calls == 3) return grpc::Status::OK;
+    context.AddTrailingMetadata("grpc-retry-pushback-ms", "1");
+    return {grpc::StatusCode::RESOURCE_EXHAUSTED, "busy"};
+  });
+  Client client(server.target());
+  v1::SearchRequest large;
+  large.set_query(std::string(3'000'000, 'x'));
+
+  EXPECT_NO_THROW(client.Search(large));
+  EXPECT_EQ(calls, 3);
+}
+
 TEST(Client, AsksNoProxyForThisMachine) {
   Server server(Ok);
   const std::string port = server.target().substr(server.target().find(':'));
