@@ -59,6 +59,7 @@ grpc::ChannelArguments Arguments(const std::string& target, const std::optional<
   arguments.SetInt(GRPC_ARG_PER_RPC_RETRY_BUFFER_SIZE, kMaxRetryBytes);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  arguments.SetInt("grpc.http2.ping_timeout_ms", 20'000);  // what newer gRPC reads instead
   if (IsLoopback(target)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // another machine
   if (tls && !tls->server_name.empty()) arguments.SetSslTargetNameOverride(tls->server_name);
   return arguments;
