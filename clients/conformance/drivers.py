@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,11 +96,17 @@ LANGUAGES = (
 
 
 class Driver:
-    """A driver's process, started at its first order, and again after it died or hung."""
+    """A driver's process, started at its first order, and again after it died or hung.
 
-    def __init__(self, command: Path, log_path: Path) -> None:
+    `variables` are those of its environment, in place of this process's own.
+    """
+
+    def __init__(
+        self, command: Path, log_path: Path, variables: Mapping[str, str] | None = None
+    ) -> None:
         self._command = command
         self._log_path = log_path
+        self._variables = variables
         self._process: subprocess.Popen[bytes] | None = None
         self._exchanges = ThreadPoolExecutor(1)
 
@@ -121,6 +128,9 @@ class Driver:
             raise self._failure(order, "died") from None
         except Exception as error:
             raise self._failure(order, f"gave an outcome that cannot be read: {error!r}") from error
+        except BaseException:  # such as Ctrl-C, which must not wait for the exchange
+            self._kill()
+            raise
 
     def resident_bytes(self) -> int:
         """Return how much memory the process holds, as /proc tells."""
@@ -150,7 +160,7 @@ class Driver:
             with self._log_path.open("wb") as log:
                 return subprocess.Popen(
                     [self._command],
-                    env=environment(),
+                    env=environment() if self._variables is None else self._variables,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
@@ -160,16 +170,21 @@ class Driver:
 
     def _failure(self, order: Order | None, what: str) -> DriverError:
         """End the process and say what happened to it."""
-        assert self._process is not None
-        self._process.kill()
-        status = self._process.wait()
-        self._process = None
+        status = self._kill()
         when = f"carrying out {order.name!r}" if order else "its input ended"
         log = self._log_path.read_text(encoding="utf-8", errors="replace")
         end = "\n".join(f"    {line}" for line in log.splitlines()[-30:])
         return DriverError(
             f"{self._command} {what}; {when}; exit status {status}; its standard error:\n{end}"
         )
+
+    def _kill(self) -> int:
+        """End the process, and return its exit status."""
+        assert self._process is not None
+        self._process.kill()
+        status = self._process.wait()
+        self._process = None
+        return status
 
 
 def run(script: Path) -> None:

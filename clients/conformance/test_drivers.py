@@ -1,5 +1,8 @@
 """What the suite does with a driver that fails: it says so, with what the driver printed."""
 
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,17 @@ def test_a_driver_that_hangs_is_ended(script: Path) -> None:
         pytest.raises(DriverError, match=r"no outcome within 0.3 s(?s:.*)thinking"),
     ):
         driver.carry_out(ORDER, limit_s=0.3)
+
+
+def test_a_person_who_interrupts_does_not_wait_for_a_driver_that_hangs(script: Path) -> None:
+    started = time.monotonic()
+    main = threading.get_ident()
+    threading.Timer(1.0, signal.pthread_kill, (main, signal.SIGINT)).start()
+
+    with written(script, "exec sleep 20") as driver, pytest.raises(KeyboardInterrupt):
+        driver.carry_out(ORDER)
+
+    assert time.monotonic() - started < 10
 
 
 def test_a_driver_that_does_not_read_is_ended(script: Path) -> None:
