@@ -77,7 +77,7 @@ class SearchOptions(BothStages, total=False):
 
 def retrieval_options(options: FirstStage) -> RetrievalOptions:
     """Return the first stage's options as a message; raises TypeError for one it does not have."""
-    _check_names(options, FirstStage)
+    check_names(options, FirstStage)
     return RetrievalOptions(
         mode=label("mode", RetrievalMode, options.get("mode")),
         ef_search=whole("ef_search", options.get("ef_search", 0)),
@@ -87,7 +87,7 @@ def retrieval_options(options: FirstStage) -> RetrievalOptions:
 
 def rerank_options(options: SecondStage) -> RerankOptions:
     """Return the second stage's options as a message; raises TypeError as above."""
-    _check_names(options, SecondStage)
+    check_names(options, SecondStage)
     return RerankOptions(
         model=options.get("model"),
         max_passage_tokens=whole("max_passage_tokens", options.get("max_passage_tokens", 0)),
@@ -103,7 +103,7 @@ def rerank_options(options: SecondStage) -> RerankOptions:
 
 def split_stages(options: BothStages) -> tuple[FirstStage, SecondStage]:
     """Return which options are the first stage's and which the second's; raises TypeError."""
-    _check_names(options, BothStages)
+    check_names(options, BothStages)
     first = {name: value for name, value in options.items() if name in FirstStage.__annotations__}
     second = {name: value for name, value in options.items() if name not in first}
     return FirstStage(**first), SecondStage(**second)  # type: ignore[typeddict-item]
@@ -134,8 +134,8 @@ def whole(field: str, number: int) -> int:
     return number
 
 
-def _check_names(options: Iterable[str], kind: type) -> None:
-    """Raise TypeError for an option that a stage does not have: Python checks no TypedDict."""
+def check_names(options: Iterable[str], kind: type) -> None:
+    """Raise TypeError for an option that is not of this kind: Python checks no TypedDict."""
     known = kind.__annotations__
     for name in options:
         if name not in known:

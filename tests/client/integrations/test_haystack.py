@@ -131,3 +131,20 @@ def test_a_pipeline_gives_the_servers_error_as_the_cause(client: Client) -> None
         pipeline.run({"retriever": {"query": QUESTION}})
 
     assert isinstance(raised.value.__cause__, NotFound)
+
+
+async def test_both_components_work_in_a_pipeline_with_asyncio(
+    client: Client, async_client: AsyncClient
+) -> None:
+    pipeline = Pipeline()
+    pipeline.add_component(
+        "retriever", FinesieveRetriever(async_client=async_client, collection=COLLECTION)
+    )
+    pipeline.add_component("ranker", FinesieveRanker(client))
+    pipeline.connect("retriever.documents", "ranker.documents")
+
+    answer = await pipeline.run_async(
+        {"retriever": {"query": QUESTION}, "ranker": {"query": QUESTION, "top_k": 1}}
+    )
+
+    assert [document.id for document in answer["ranker"]["documents"]] == ["bat"]

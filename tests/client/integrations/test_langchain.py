@@ -126,6 +126,9 @@ def test_one_document_without_text_fails_alone(client: Client) -> None:
         ({"colection": "docs"}, "Extra inputs"),
         ({"options": {"top": 3}}, "unexpected"),
         ({"options": {"modus": "hybrid"}}, "did you mean 'mode'"),
+        ({"options": {"view": "id"}}, "unexpected option 'view'"),
+        ({"options": {"collection": "docs"}}, "unexpected option 'collection'"),
+        ({"options": {3: 3}}, "options"),
         ({"options": {"mode": "words"}}, "allowed: dense, lexical, hybrid"),
         ({"options": {"top_n": -1}}, "top_n is -1"),
         ({"options": {"top_n": "3"}}, "options"),
@@ -164,6 +167,34 @@ def test_a_query_that_is_none_is_a_value_error(client: Client, query: Any) -> No
         FinesieveRetriever(client=client, collection=COLLECTION).invoke(query)
     with pytest.raises(ValueError, match=r"query|surrogate|utf-8"):
         FinesieveCompressor(client=client).compress_documents(DOCUMENTS, query)
+
+
+def test_what_was_said_before_gives_way_to_what_is_said_now(client: Client) -> None:
+    before = {
+        "id": "bat",
+        "retrieval_rank": 7,
+        "rank": 7,
+        "failure": "too long",
+        "best_span": (0, 3),
+    }
+    given = Document(page_content=ANIMALS["bat"], metadata={"finesieve": before})
+
+    (kept,) = FinesieveCompressor(client=client).compress_documents([given], QUESTION)
+
+    said = kept.metadata["finesieve"]
+    assert (said["id"], said["retrieval_rank"], said["rank"]) == ("bat", 7, 1)
+    assert "failure" not in said
+    assert "best_span" not in said
+    assert given.metadata["finesieve"] == before
+
+
+def test_options_changed_afterwards_change_nothing(client: Client) -> None:
+    options: Any = {"top_n": 1}
+    retriever = FinesieveRetriever(client=client, collection=COLLECTION, options=options)
+
+    options["modus"] = "hybrid"
+
+    assert len(retriever.invoke(QUESTION)) == 1
 
 
 def test_a_blend_needs_scores_that_documents_here_do_not_have(client: Client) -> None:

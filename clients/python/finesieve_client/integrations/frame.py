@@ -20,10 +20,11 @@ from finesieve_client.calls.call import Call
 from finesieve_client.client import Client
 from finesieve_client.contract import Response
 from finesieve_client.errors import InvalidArgument
-from finesieve_client.options import SearchOptions, SecondStage
+from finesieve_client.options import SearchOptions, SecondStage, check_names
 from finesieve_client.passages import metadata_of
 
 KEY = "finesieve"  # below which a document's metadata holds what the server said of it
+SECOND_STAGE = ("status", "logit", "probability", "ordering", "best_span", "failure")
 
 
 class RerankOptions(SecondStage, total=False):
@@ -56,23 +57,23 @@ class Clients:
         """Make one call and return its answer."""
         if self.client is None:
             raise ValueError("only async_client is given; a call without await needs a client")
-        with bad_input():
+        with bad_input(InvalidArgument):
             return self.client.call(call)
 
     async def await_call(self, call: Call[Response]) -> Response:
         """Make one call and return its answer."""
         if self.async_client is None:
             return await asyncio.to_thread(self.call, call)
-        with bad_input():
+        with bad_input(InvalidArgument):
             return await self.async_client.call(call)
 
 
 @contextmanager
-def bad_input() -> Iterator[None]:
-    """Raise as ValueError whatever says that the input is wrong."""
+def bad_input(kind: type[Exception]) -> Iterator[None]:
+    """Raise as ValueError what says, by this kind of error, that the input is wrong."""
     try:
         yield
-    except (TypeError, InvalidArgument) as error:
+    except kind as error:
         raise ValueError(str(error)) from error
 
 
@@ -82,7 +83,7 @@ def search(collection: str, query: str, options: SearchOptions) -> Call[SearchRe
     if not collection:
         raise ValueError("collection is empty; name one")
     _check_string("query", query)
-    with bad_input():
+    with bad_input(TypeError):
         return ranking.search(collection, query, **options)
 
 
@@ -98,22 +99,22 @@ def rerank(
         Document(text=text, first_stage_score=score if blended else None)
         for text, score in zip(texts, scores, strict=True)
     ]
-    with bad_input():
+    with bad_input(TypeError):
         return ranking.rerank(query, documents, **options)
 
 
 def checked_search(options: SearchOptions, collection: str = "any") -> SearchOptions:
     """Return the options of searches to come; raises ValueError where they can only fail."""
-    _check_mapping(options)
+    _check_names(options, SearchOptions)
     search(collection, "", options)
-    return options
+    return SearchOptions(**options)
 
 
 def checked_rerank(options: RerankOptions) -> RerankOptions:
     """Return the options of rerankings to come; raises ValueError where they can only fail."""
-    _check_mapping(options)
+    _check_names(options, RerankOptions)
     rerank("", [], [], options)
-    return options
+    return RerankOptions(**options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,8 @@ class Ranked:
         """Return a document's metadata with what the server says; itself stays as it is."""
         earlier = own.get(KEY)
         kept = earlier if isinstance(earlier, Mapping) else {}
-        return {**own, KEY: {**kept, **self.said}}
+        found = {name: value for name, value in kept.items() if name not in SECOND_STAGE}
+        return {**own, KEY: {**found, **self.said}}
 
 
 def ranked_by(response: RerankResponse) -> list[Ranked]:
@@ -207,9 +209,11 @@ def _score(result: Hit | RerankResult) -> float | None:
     return None
 
 
-def _check_mapping(options: object) -> None:
+def _check_names(options: object, kind: type) -> None:
     if not isinstance(options, Mapping):
         raise ValueError(f"options are a {type(options).__name__}; a mapping is needed")
+    with bad_input(TypeError):
+        check_names(options, kind)
 
 
 def _check_string(name: str, value: object) -> None:
