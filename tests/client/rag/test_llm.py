@@ -1,5 +1,6 @@
 """The model's side of RAG, through the real `openai` package over real HTTP."""
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -172,6 +173,137 @@ async def test_the_same_errors_for_asyncio() -> None:
                 [piece async for piece in llm.stream(ASKED)]
 
 
+@pytest.mark.parametrize("api_key", ["sk-SECRET\n", " sk-SECRET", "sk-SECRET\r\n"])
+def test_a_key_is_taken_without_the_end_of_its_line(api_key: str) -> None:
+    with LlmServer(ANSWER, api_key="sk-SECRET") as server:
+        llm = Llm("m", base_url=server.base_url, api_key=api_key)
+
+        assert llm.complete(ASKED).text == ANSWER
+
+
+@pytest.mark.parametrize("api_key", ["sk-SECRET “x”", "sk-SEC\x00RET", "sk-SEC\nRET"])
+def test_what_cannot_be_a_key_is_refused_and_not_shown(api_key: str) -> None:
+    with pytest.raises(LlmError, match="the API key has a character") as raised:
+        Llm("m", base_url="http://127.0.0.1:1/v1", api_key=api_key)
+
+    assert "SEC" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "base_url", ["http://ex\x00", "http://[", "http://x:99999/v1", "localhost:1/v1", "file:///etc"]
+)
+def test_what_cannot_be_a_base_url_is_refused(base_url: str) -> None:
+    with pytest.raises(LlmError, match="begins with http:// or https://"):
+        Llm("m", base_url=base_url)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        Fault(401, "Incorrect API key provided: sk-SECRET."),
+        Fault(200, body=b'{"hello": "world"}'),
+    ],
+)
+@pytest.mark.parametrize("base_url", ["http://user:SECRET@{}", "http://{}?key=SECRET", "http://{}"])
+def test_no_error_shows_a_secret(base_url: str, script: Fault) -> None:
+    with LlmServer(script) as server:
+        address = server.base_url.removeprefix("http://")
+        llm = Llm("m", base_url=base_url.format(address), api_key="sk-SECRET", max_retries=0)
+
+        with pytest.raises(LlmError) as raised:
+            llm.complete(ASKED)
+
+    assert "SECRET" not in str(raised.value)  # neither as ours nor in the endpoint's words
+    assert f"http://{address.split('/')[0]}/v1" in str(raised.value)
+
+
+def message(**fields: object) -> bytes:
+    return json.dumps({"choices": [{"message": fields, "finish_reason": "stop"}]}).encode()
+
+
+ODD = {
+    "a content that is a number": message(content=7),
+    "a refusal that is an object": message(content=None, refusal={"a": 1}),
+    "choices as an object": b'{"choices": {"a": 1}}',
+    "choices as a text": b'{"choices": "abc"}',
+    "a choice that is null": b'{"choices": [null]}',
+    "a choice without a message": b'{"choices": [{}]}',
+    "a message that is a text": b'{"choices": [{"message": "hi"}]}',
+    "a part without its text": message(content=[{"type": "text"}]),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_not_as_the_api_has_it_is_no_completion(name: str) -> None:
+    with LlmServer(Fault(200, body=ODD[name])) as server:
+        llm = Llm("m", base_url=server.base_url)
+
+        with pytest.raises(LlmError, match="no chat completion"):
+            llm.complete(ASKED)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        [{"delta": "x"}],
+        [{"delta": {"content": 7}}],
+        [{"delta": {"refusal": 5}}],
+        [None],
+        "abc",
+        [{"delta": {}, "finish_reason": 3}],
+    ],
+)
+def test_what_is_no_piece_is_no_completion(choices: object) -> None:
+    with LlmServer(streamed({"choices": choices})) as server:
+        stream = Llm("m", base_url=server.base_url).stream(ASKED)
+
+        with pytest.raises(LlmError, match="no chat completion"):
+            list(stream)
+
+
+def streamed(*events: object) -> Fault:
+    body = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+    return Fault(200, body=body.encode(), headers={"content-type": "text/event-stream"})
+
+
+def test_a_content_in_parts_is_their_text() -> None:
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+        {"type": "text", "text": "At "},
+        {"type": "text", "text": "sea."},
+    ]
+    chunk = {"choices": [{"index": 0, "delta": {"content": parts}}]}
+    with LlmServer([Fault(200, body=message(content=parts)), streamed(chunk)]) as server:
+        llm = Llm("m", base_url=server.base_url)
+
+        assert llm.complete(ASKED).text == "At sea."
+        assert list(llm.stream(ASKED)) == ["At sea."]
+
+
+@pytest.mark.parametrize("usage", ['{"prompt_tokens": "12"}', '{"prompt_tokens": -5}', "[1]"])
+def test_what_is_no_count_counts_nothing(usage: str) -> None:
+    body = message(content=ANSWER).decode().removesuffix("}") + f', "usage": {usage}}}'
+    with LlmServer(Fault(200, body=body.encode())) as server:
+        completion = Llm("m", base_url=server.base_url).complete(ASKED)
+
+    assert completion.text == ANSWER
+    assert completion.usage == Usage(calls=1)
+
+
+def test_halves_of_a_character_are_joined_and_a_lone_one_is_replaced() -> None:
+    pieces = ["a \ud83d", "\ude00", " \ude00 \ud83d", "b", "\ud83d"]
+    joined = "a \U0001f600 \ufffd \ufffdb\ufffd"
+    with LlmServer(Reply("".join(pieces), pieces=pieces, refusal="\ud83d")) as server:
+        llm = Llm("m", base_url=server.base_url)
+        completion = llm.complete([Message("user", "lone \ud800")])
+        stream = llm.stream(ASKED)
+
+        assert list(stream) == ["a ", "\U0001f600", " \ufffd ", "\ufffdb", "\ufffd"]
+        assert completion.text == stream.completion.text == joined
+        assert completion.refusal == stream.completion.refusal == "\ufffd"
+    assert server.requests[0]["messages"][0]["content"] == "lone \ufffd"
+
+
 def test_an_endpoint_that_is_not_there() -> None:
     with LlmServer(ANSWER) as server:
         base_url = server.base_url
@@ -203,7 +335,7 @@ def test_a_stream_that_breaks_is_an_error_after_what_came() -> None:
 
 def test_a_model_that_takes_a_parameter_otherwise_is_asked_again_and_remembered() -> None:
     def picky(request: dict[str, object]) -> str | Fault:
-        for name in ("max_tokens", "temperature"):
+        for name in ("max_tokens", "temperature", "response_format"):
             if name in request:
                 return Fault(400, f"{name} is not supported", param=name)
         return ANSWER
@@ -211,11 +343,13 @@ def test_a_model_that_takes_a_parameter_otherwise_is_asked_again_and_remembered(
     with LlmServer(picky) as server:
         llm = Llm("m", base_url=server.base_url)
 
-        assert llm.complete(ASKED, max_tokens=9).text == ANSWER
+        assert llm.complete(ASKED, max_tokens=9, json_schema={}).text == ANSWER
+        assert llm.complete(ASKED, json_schema={}).text == ANSWER
         assert "".join(llm.stream(ASKED, max_tokens=9)) == ANSWER
 
-    assert [sorted(request) for request in server.requests[2:]] == [
+    assert [sorted(request) for request in server.requests[3:]] == [
         ["max_completion_tokens", "messages", "model"],
+        ["messages", "model"],
         ["max_completion_tokens", "messages", "model", "stream", "stream_options"],
     ]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from threading import Lock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 from finesieve_client.extras import missing_extra
 from finesieve_client.rag.completion import Completion, LlmError, Message, Prices, Usage
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 # The package insists on a key; endpoints on one's own machine often take none.
 NO_KEY = "none"
 # What some models do not take, or under another name; their 400 names it.
-AVOIDABLE = ("max_tokens", "temperature", "stream_options")
+AVOIDABLE = ("max_tokens", "temperature", "stream_options", "response_format")
 MOST_SAID = 300  # characters of an endpoint's own words in an error
+# What reading an answer raises that is none; the package checks nothing.
+_ODD = (AttributeError, KeyError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +40,18 @@ class Request:
 class Endpoint:
     """One model behind one base URL, and what its calls so far took. For any number of threads.
 
-    Raises LlmError where a setting is missing.
+    No error shows the key, or what a base URL has of a password or a query. Raises LlmError where
+    a setting is missing or cannot be.
     """
 
     def __init__(
         self, model: str, base_url: str | None, api_key: str | None, prices: Prices | None
     ) -> None:
         self.model = model or os.environ.get("OPENAI_MODEL", "")
-        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
-        self.api_key = api_key or os.environ.get("OPENAI_API_KEY") or (self.base_url and NO_KEY)
+        self.base_url = (base_url or os.environ.get("OPENAI_BASE_URL") or "").strip() or None
+        # A key that is read from a file has its line's end.
+        key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
+        self.api_key = key or (self.base_url and NO_KEY)
         if not self.model:
             raise LlmError("no model is named; give one, or set OPENAI_MODEL")
         if not self.api_key:
@@ -53,6 +59,12 @@ class Endpoint:
                 "there is neither an API key nor a base URL; set OPENAI_API_KEY, or "
                 "OPENAI_BASE_URL for an endpoint of your own"
             )
+        if not (key.isascii() and key.isprintable()):
+            raise LlmError(
+                "the API key has a character that no key has, such as a quotation mark of a text "
+                "that it was copied from; check OPENAI_API_KEY"
+            )
+        self._shown, self._secrets = _without_secrets(self.base_url, key)
         self._prices = prices or Prices(0, 0)
         self._avoided: frozenset[str] = frozenset()
         self._usage = Usage()
@@ -72,14 +84,16 @@ class Endpoint:
         """Return a request as the package takes it, without what this model does not."""
         arguments: dict[str, Any] = {
             "model": self.model,
-            "messages": [{"role": each.role, "content": each.content} for each in request.messages],
+            "messages": [
+                {"role": each.role, "content": whole(each.content)} for each in request.messages
+            ],
         }
         if "temperature" not in self._avoided:
             arguments["temperature"] = request.temperature
         if request.max_tokens is not None:
             renamed = "max_tokens" in self._avoided
             arguments["max_completion_tokens" if renamed else "max_tokens"] = request.max_tokens
-        if request.json_schema is not None:
+        if request.json_schema is not None and "response_format" not in self._avoided:
             schema = {"name": "answer", "schema": dict(request.json_schema), "strict": True}
             arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
         if request.streams:
@@ -100,22 +114,25 @@ class Endpoint:
     def completion(self, answer: object) -> Completion:
         """Return an answer that came as a whole, and count what it took; raises LlmError."""
         choices = getattr(answer, "choices", None)
-        if not choices or choices[0].message is None:
+        if not choices:
             raise self.not_a_completion()
         usage = self.usage_of(getattr(answer, "usage", None))
         self.count(usage)
-        message = choices[0].message
-        return Completion(
-            text=message.content or "",
-            usage=usage,
-            finish_reason=choices[0].finish_reason or "",
-            refusal=getattr(message, "refusal", None) or "",
-        )
+        try:
+            message = choices[0].message
+            return Completion(
+                text=whole(_text(message.content)),
+                usage=usage,
+                finish_reason=_text(choices[0].finish_reason),
+                refusal=whole(_text(getattr(message, "refusal", None))),
+            )
+        except _ODD as error:
+            raise self.not_a_completion() from error
 
     def usage_of(self, counted: "CompletionUsage | None") -> Usage:
         """Return what one call took; some endpoints do not count."""
-        prompt_tokens = getattr(counted, "prompt_tokens", None) or 0
-        completion_tokens = getattr(counted, "completion_tokens", None) or 0
+        prompt_tokens = _count(getattr(counted, "prompt_tokens", None))
+        completion_tokens = _count(getattr(counted, "completion_tokens", None))
         cost = self._prices.cost(prompt_tokens, completion_tokens)
         return Usage(1, prompt_tokens, completion_tokens, cost)
 
@@ -123,22 +140,23 @@ class Endpoint:
         """Return what a failure means to whoever set the endpoint up."""
         import openai
 
-        where = f"the LLM endpoint {self.base_url or 'of OpenAI'}"
+        where = f"the LLM endpoint {self._shown or 'of OpenAI'}"
         match error:
             case openai.APITimeoutError():
                 return LlmError(f"{where} did not answer in time; a longer timeout gives it more")
             case openai.APIConnectionError():
                 return LlmError(
-                    f"{where} is not reachable, or hung up; check the base URL{_cause(error)}"
+                    f"{where} is not reachable, or hung up; check the base URL"
+                    f"{self._quoted(str(error.__cause__ or ''))}"
                 )
             case json.JSONDecodeError() | openai.APIResponseValidationError():
                 return self.not_a_completion()
             case openai.APIStatusError():
-                text = f"{where} {self._refusal(error.status_code)}{_said(error)}"
+                text = f"{where} {self._refusal(error.status_code)}{self._said(error)}"
                 return LlmError(text, error.status_code)
             case _ if isinstance(error, _broken()):
-                return LlmError(f"{where} hung up ({error})")
-        return LlmError(f"{where} failed{_said(error)}")
+                return LlmError(f"{where} hung up{self._quoted(str(error))}")
+        return LlmError(f"{where} failed{self._said(error)}")
 
     def _refusal(self, status_code: int) -> str:
         match status_code:
@@ -159,9 +177,24 @@ class Endpoint:
     def not_a_completion(self) -> LlmError:
         """Return the error of an answer that is something else, or nothing at all."""
         return LlmError(
-            f"what answers at {self.base_url or 'OpenAI'} is no chat completion; check the base "
+            f"what answers at {self._shown or 'OpenAI'} is no chat completion; check the base "
             "URL, which most often ends in /v1"
         )
+
+    def _said(self, error: Exception) -> str:
+        """Return what the endpoint itself said of a failure, to be put behind our own words."""
+        body = getattr(error, "body", None)
+        message = body.get("message") if isinstance(body, Mapping) else body
+        if not isinstance(message, str) or message.lstrip().startswith("<"):
+            return ""  # a proxy's page
+        return self._quoted(message)
+
+    def _quoted(self, words: str) -> str:
+        """Return words that are not ours, in parentheses and without what nobody should read."""
+        for secret in self._secrets:
+            words = words.replace(secret, "…")
+        shown = whole(words).strip()[:MOST_SAID]
+        return f" ({shown})" if shown else ""
 
 
 class Pieces:
@@ -171,6 +204,7 @@ class Pieces:
         self._endpoint = endpoint
         self._text: list[str] = []
         self._refusal: list[str] = []
+        self._half = ""  # of a pair of surrogates; the other may be on its way
         self._finish_reason = ""
         self._counted: CompletionUsage | None = None
         self._chunks = 0
@@ -182,26 +216,34 @@ class Pieces:
             text="".join(self._text),
             usage=self._endpoint.usage_of(self._counted),
             finish_reason=self._finish_reason,
-            refusal="".join(self._refusal),
+            refusal=whole("".join(self._refusal)),
         )
 
     def take(self, chunk: "ChatCompletionChunk") -> str:
-        """Take one chunk and return its text, which may be empty."""
+        """Take one chunk and return its text, which may be empty; raises LlmError."""
         self._chunks += 1
         self._counted = getattr(chunk, "usage", None) or self._counted
-        piece = ""
-        for choice in getattr(chunk, "choices", None) or ():
-            self._finish_reason = choice.finish_reason or self._finish_reason
-            if choice.delta is not None:
-                piece += choice.delta.content or ""
-                self._refusal.append(getattr(choice.delta, "refusal", None) or "")
-        self._text.append(piece)
-        return piece
+        piece = self._half
+        try:
+            for choice in getattr(chunk, "choices", None) or ():
+                self._finish_reason = _text(choice.finish_reason) or self._finish_reason
+                if choice.delta is not None:
+                    piece += _text(choice.delta.content)
+                    self._refusal.append(_text(getattr(choice.delta, "refusal", None)))
+        except _ODD as error:
+            raise self._endpoint.not_a_completion() from error
+        self._half = piece[-1:] if "\ud800" <= piece[-1:] <= "\udbff" else ""
+        return self._taken(piece.removesuffix(self._half))
 
-    def check(self) -> None:
-        """Raise LlmError where the stream that ended brought nothing at all."""
+    def end(self) -> str:
+        """Return what still waited; raises LlmError where the stream brought nothing at all."""
         if not self._chunks:
             raise self._endpoint.not_a_completion()
+        return self._taken(self._half)
+
+    def _taken(self, piece: str) -> str:
+        self._text.append(whole(piece))
+        return self._text[-1]
 
 
 def package() -> ModuleType:
@@ -227,14 +269,41 @@ def _broken() -> tuple[type[Exception], ...]:
     return tuple(transport.HTTPError for transport in transports if transport is not None)
 
 
-def _said(error: Exception) -> str:
-    """Return what the endpoint itself said of a failure, to be put behind our own words."""
-    body = getattr(error, "body", None)
-    message = body.get("message") if isinstance(body, Mapping) else body
-    if not isinstance(message, str) or message.lstrip().startswith("<"):
-        return ""  # a proxy's page
-    return f" ({message.strip()[:MOST_SAID]})" if message.strip() else ""
+def whole(text: str) -> str:
+    """Return text in which pairs of surrogates are joined, and half a pair is U+FFFD.
+
+    JSON can write half a character; endpoints that cut an answer at its tokens do.
+    """
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _cause(error: Exception) -> str:
-    return f" ({error.__cause__})" if error.__cause__ is not None and str(error.__cause__) else ""
+def _text(given: object) -> str:
+    """Return a text, which some endpoints send as a list of parts; raises TypeError."""
+    match given:
+        case None:
+            return ""
+        case str():
+            return given
+        case list():
+            texts = [each for each in given if each.get("type") == "text"]
+            return "".join(_text(each["text"]) for each in texts)
+    raise TypeError(type(given))
+
+
+def _count(given: object) -> int:
+    return given if type(given) is int and given > 0 else 0
+
+
+def _without_secrets(url: str | None, key: str) -> tuple[str, list[str]]:
+    """Return a base URL as an error may show it, and what no error may; raises LlmError."""
+    bad = LlmError("the base URL is no address that begins with http:// or https://")
+    try:
+        parts = urlsplit(url or "https://api.openai.com")
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError as error:
+        raise bad from error
+    if not usable or not (url or "").isprintable():
+        raise bad
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if url else ""
+    secrets = [key, parts.password, *(value for _, value in parse_qsl(parts.query))]
+    return shown, [secret for secret in secrets if secret]

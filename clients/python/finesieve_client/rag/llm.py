@@ -36,7 +36,8 @@ class Llm:
     What is not given is read from OPENAI_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY; an endpoint
     with a base URL may need no key. Rate limits, timeouts and failures of the endpoint are tried
     again `max_retries` times. `timeout_s` is how long it may be silent. `prices` give `usage` its
-    cost. Raises LlmError where a setting is missing, MissingExtra without the `openai` package.
+    cost. Raises LlmError where a setting is missing or cannot be, MissingExtra without the
+    `openai` package.
     """
 
     def __init__(
@@ -124,7 +125,8 @@ class Llm:
             raise self._endpoint.error(error) from error
         finally:
             self._endpoint.count(pieces.completion.usage)
-        pieces.check()
+        if rest := pieces.end():
+            yield rest
 
 
 class Stream(Iterator[str]):
@@ -235,7 +237,8 @@ class AsyncLlm:
             raise self._endpoint.error(error) from error
         finally:
             self._endpoint.count(pieces.completion.usage)
-        pieces.check()
+        if rest := pieces.end():
+            yield rest
 
 
 class AsyncStream(AsyncIterator[str]):
