@@ -29,8 +29,7 @@ public final class Rag {
       Pattern.compile("<|\\[(?=/?[A-Za-z_]{0,24}[A-Z]{2}[A-Za-z_]{0,24}])");
 
   private static final Pattern CITATION =
-      Pattern.compile(
-          "\\[\\s*+[0-9]++(?:\\s*+,\\s*+[0-9]++)*+\\s*+]", Pattern.UNICODE_CHARACTER_CLASS);
+      Pattern.compile("\\[\\s*+[0-9]++(?:\\s*+,\\s*+[0-9]++)*+\\s*+]");
   private static final Pattern NUMBER = Pattern.compile("[0-9]+");
   private static final int MAX_DIGITS = 4;
 
