@@ -44,6 +44,10 @@ class ConnectionTest {
         "[localhost]:443",
         "dns:///example.com:443#/localhost:50051",
         "dns://localhost/example.com:443",
+        "dns://example.com/localhost:443",
+        "dns:///example.com:443?/localhost:1",
+        "example.com:443/localhost",
+        "127.0.0.1@example.com:443",
       })
   void anyOtherTargetIsNot(String target) {
     assertFalse(Connection.isLoopback(target));
