@@ -27,6 +27,11 @@ import java.util.regex.Pattern;
 /** Decide how a server is reached: its address, TLS, retries and limits of the channel. */
 final class Connection {
   private static final int MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+
+  /** What calls may hold to be tried again: one, more than the server takes; all together. */
+  private static final long MAX_RETRY_BYTES = 64L * 1024 * 1024;
+
+  private static final long MAX_RETRY_BYTES_OF_ALL = 256L * 1024 * 1024;
   private static final String OCTET = "(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
   private static final Pattern IPV4_LOOPBACK = Pattern.compile("127(\\." + OCTET + "){3}");
   private static final Pattern HOST_AND_PORT =
@@ -44,6 +49,8 @@ final class Connection {
         builder(target, credentials)
             .userAgent("finesieve-java/" + version())
             .maxInboundMessageSize(MAX_ANSWER_BYTES)
+            .perRpcBufferLimit(MAX_RETRY_BYTES)
+            .retryBufferSize(MAX_RETRY_BYTES_OF_ALL)
             .keepAliveTime(60, TimeUnit.SECONDS)
             .keepAliveTimeout(20, TimeUnit.SECONDS)
             .defaultServiceConfig(serviceConfig());

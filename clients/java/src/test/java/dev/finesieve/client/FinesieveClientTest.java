@@ -107,6 +107,16 @@ class FinesieveClientTest {
   }
 
   @Test
+  void aLargeCallIsTriedAgainToo() {
+    server.fail(SearchServiceGrpc.getSearchMethod(), Status.UNAVAILABLE, pushback("1"));
+    SearchRequest large = SearchRequest.newBuilder().setQuery("x".repeat(3_000_000)).build();
+
+    assertThrows(FinesieveException.class, () -> client.search(large));
+
+    assertEquals(4, server.calls().size());
+  }
+
+  @Test
   void aPushbackBelowZeroIsTheLastWord() {
     server.fail(SearchServiceGrpc.getSearchMethod(), Status.UNAVAILABLE, pushback("-1"));
 
