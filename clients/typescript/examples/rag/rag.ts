@@ -9,7 +9,7 @@ import { cited, createClient, FinesieveError, LongPassage, prompt } from "@fines
 import type { SearchHit } from "@finesieve/client";
 import OpenAI from "openai";
 
-const { OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL = "gpt-4.1-mini" } = process.env;
+const { OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL } = process.env;
 const NUM_PASSAGES = 5;
 const NUM_QUOTES = 3;
 const MAX_QUOTE_TOKENS = 64;
@@ -54,6 +54,7 @@ async function search(target: string, collection: string, query: string): Promis
 
 /** Print the model's answer while it comes; return it. */
 async function generate(question: string, hits: SearchHit[]): Promise<string> {
+  if (!OPENAI_MODEL) throw new OpenAI.OpenAIError("no model; set OPENAI_MODEL");
   const openai = new OpenAI({ apiKey: OPENAI_API_KEY || "none" });
   const pieces = await openai.chat.completions.create({
     model: OPENAI_MODEL,
