@@ -6,7 +6,10 @@ import { create, type DescMethod, fromBinary, type Message, toBinary } from "@bu
 import type { ClientDuplexStream, ClientReadableStream, ServiceError } from "@grpc/grpc-js";
 
 import type { Connection } from "./connection.js";
-import { cancelled, errorOfCall } from "./errors.js";
+import { cancelled, errorOfCall, FinesieveError } from "./errors.js";
+
+/** What grpc-js says of a call on a channel that was closed. */
+const CLOSED = "Channel has been shut down";
 
 /** How one call differs from what its client does by itself. */
 export interface CallOptions {
@@ -44,14 +47,15 @@ export async function* serverStream(
   options: CallOptions = {},
 ): AsyncGenerator<Message, void, undefined> {
   const encoded = encode(method, request);
-  if (options.signal?.aborted) throw cancelled(options.signal);
-  const call = connection.channel.makeServerStreamRequest(
-    path(method),
-    asIs,
-    (bytes) => fromBinary(method.output, bytes),
-    encoded,
-    connection.metadata.clone(),
-    deadlineOf(options),
+  const call = begin(options.signal, () =>
+    connection.channel.makeServerStreamRequest(
+      path(method),
+      asIs,
+      (bytes) => fromBinary(method.output, bytes),
+      encoded,
+      connection.metadata.clone(),
+      deadlineOf(options),
+    ),
   );
   yield* answersOf(call, options.signal);
 }
@@ -68,13 +72,14 @@ export async function* bidiStream(
   requests: Requests,
   options: CallOptions = {},
 ): AsyncGenerator<Message, void, undefined> {
-  if (options.signal?.aborted) throw cancelled(options.signal);
-  const call = connection.streams.makeBidiStreamRequest<Buffer, Message>(
-    path(method),
-    asIs,
-    (bytes) => fromBinary(method.output, bytes),
-    connection.metadata.clone(),
-    deadlineOf(options),
+  const call = begin(options.signal, () =>
+    connection.streams.makeBidiStreamRequest<Buffer, Message>(
+      path(method),
+      asIs,
+      (bytes) => fromBinary(method.output, bytes),
+      connection.metadata.clone(),
+      deadlineOf(options),
+    ),
   );
   const failures: unknown[] = [];
   send(call, method, requests).catch((error: unknown) => {
@@ -161,17 +166,31 @@ async function* answersOf(
   if (signal?.aborted) throw cancelled(signal);
 }
 
-/** Translate gRPC's error; one of another kind, such as of a client that was closed, stays as it is. */
+/** Make a stream's call; throws where it was aborted, or its client closed, before. */
+function begin<C>(signal: AbortSignal | undefined, make: () => C): C {
+  if (signal?.aborted) throw cancelled(signal);
+  try {
+    return make();
+  } catch (error) {
+    throw failureOf(error, signal);
+  }
+}
+
+/** Translate gRPC's error; one of another kind stays as it is. */
 function failureOf(error: unknown, signal: AbortSignal | undefined): unknown {
   if (signal?.aborted) return cancelled(signal);
-  return error instanceof Error && "metadata" in error ? errorOfCall(error as ServiceError) : error;
+  if (!(error instanceof Error)) return error;
+  if ("metadata" in error) return errorOfCall(error as ServiceError);
+  return error.message === CLOSED
+    ? new FinesieveError(error.message, { code: "CANCELLED", cause: error })
+    : error;
 }
 
 function path(method: DescMethod): string {
   return `/${method.parent.typeName}/${method.name}`;
 }
 
-/** Encode here, not in gRPC, so that a field of a wrong type fails the call and nothing else. */
+/** Encode here, not in gRPC, so that a number out of range fails the call and nothing else. */
 function encode(method: DescMethod, request: Init): Buffer {
   const bytes = toBinary(method.input, create(method.input, request));
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -149,7 +149,9 @@ test("a call of a closed client is told, and breaks nothing", async () => {
   const client = createClient();
   client.close();
 
-  await assert.rejects(client.listModels({}), /shut down/);
+  await assert.rejects(client.listModels({}), code("CANCELLED"));
+  await assert.rejects(all(client.streamRerank([])), code("CANCELLED"));
+  await assert.rejects(all(client.exportTrainingPairs({})), code("CANCELLED"));
 });
 
 test("a field that cannot be encoded fails its call alone", async (t) => {
