@@ -12,6 +12,7 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusException;
 import io.grpc.StatusRuntimeException;
+import java.io.Serializable;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -31,21 +32,27 @@ public final class FinesieveException extends RuntimeException {
   private static final Metadata.Key<String> REQUEST_ID =
       Metadata.Key.of("x-request-id", Metadata.ASCII_STRING_MARSHALLER);
 
+  private final Status.Code code;
+  private final Details details;
+
+  /** Null after serialization. */
   private final transient Status status;
-  private final transient Details details;
 
   /** One field at fault: its path, such as "passages[3].id", and what is wrong with it. */
-  public record Violation(String field, String description) {}
+  public record Violation(String field, String description) implements Serializable {}
 
+  /** {@code retryDelay} is null where there is none: an Optional does not serialize. */
   private record Details(
       String reason,
       Map<String, String> metadata,
       List<Violation> violations,
-      Optional<Duration> retryDelay,
-      String requestId) {}
+      Duration retryDelay,
+      String requestId)
+      implements Serializable {}
 
   private FinesieveException(Status status, Details details, Throwable cause) {
     super(message(status), cause);
+    this.code = status.getCode();
     this.status = status;
     this.details = details;
   }
@@ -74,8 +81,7 @@ public final class FinesieveException extends RuntimeException {
         failure.getField().isEmpty()
             ? List.of()
             : List.of(new Violation(failure.getField(), failure.getMessage()));
-    Optional<Duration> retryDelay =
-        failure.hasRetryDelay() ? Optional.of(duration(failure.getRetryDelay())) : Optional.empty();
+    Duration retryDelay = failure.hasRetryDelay() ? duration(failure.getRetryDelay()) : null;
     return new FinesieveException(
         Status.fromCodeValue(failure.getCode()).withDescription(failure.getMessage()),
         new Details(failure.getReason(), Map.of(), violations, retryDelay, ""),
@@ -103,14 +109,14 @@ public final class FinesieveException extends RuntimeException {
             find(told, BadRequest.getDefaultInstance()).getFieldViolationsList().stream()
                 .map(violation -> new Violation(violation.getField(), violation.getDescription()))
                 .toList(),
-            retry.hasRetryDelay() ? Optional.of(duration(retry.getRetryDelay())) : Optional.empty(),
+            retry.hasRetryDelay() ? duration(retry.getRetryDelay()) : null,
             requestId),
         cause);
   }
 
   /** Returns the status' code. */
   public Status.Code getCode() {
-    return status.getCode();
+    return code;
   }
 
   /** Returns the stable reason in UPPER_SNAKE, or "". */
@@ -130,7 +136,7 @@ public final class FinesieveException extends RuntimeException {
 
   /** Returns how long to wait before another try, where waiting helps. */
   public Optional<Duration> getRetryDelay() {
-    return details.retryDelay();
+    return Optional.ofNullable(details.retryDelay());
   }
 
   /** Returns what to quote when you report an error, or "". */
@@ -140,7 +146,7 @@ public final class FinesieveException extends RuntimeException {
 
   /** Returns the call's own status; the exception that brought it is the cause. */
   public Status getStatus() {
-    return status;
+    return status != null ? status : Status.fromCode(code).withDescription(getMessage());
   }
 
   /** Returns code, reason and message in one line. */
@@ -148,6 +154,13 @@ public final class FinesieveException extends RuntimeException {
   public String toString() {
     String reason = getReason().isEmpty() ? "" : " (" + getReason() + ")";
     return getClass().getName() + ": " + getCode() + reason + ": " + getMessage();
+  }
+
+  /** Serialized, it has no cause: gRPC's exceptions hold what cannot be. */
+  private Object writeReplace() {
+    FinesieveException copy = new FinesieveException(getStatus(), details, null);
+    copy.setStackTrace(getStackTrace());
+    return copy;
   }
 
   /** Returns the description; where no server was reached, gRPC's says little without its cause. */

@@ -14,6 +14,10 @@ import dev.finesieve.v1.Failure;
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.ObjectInputStream;
+import java.io.ObjectOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Map;
@@ -59,6 +63,39 @@ class FinesieveExceptionTest {
     assertEquals(
         FinesieveException.class.getName() + ": RESOURCE_EXHAUSTED (OVERLOADED): come back",
         error.toString());
+  }
+
+  @Test
+  void anErrorSurvivesSerialization() throws Exception {
+    Metadata trailers = new Metadata();
+    trailers.put(
+        DETAILS,
+        com.google.rpc.Status.newBuilder()
+            .addDetails(Any.pack(ErrorInfo.newBuilder().setReason("OVERLOADED").build()))
+            .addDetails(Any.pack(RetryInfo.newBuilder().setRetryDelay(halfASecond()).build()))
+            .addDetails(Any.pack(badRequest("top_k", "is 0")))
+            .build()
+            .toByteArray());
+    FinesieveException error =
+        FinesieveException.of(
+            Status.RESOURCE_EXHAUSTED.withDescription("come back").asRuntimeException(trailers));
+    ByteArrayOutputStream written = new ByteArrayOutputStream();
+    try (ObjectOutputStream out = new ObjectOutputStream(written)) {
+      out.writeObject(error);
+    }
+
+    FinesieveException read;
+    try (ObjectInputStream in =
+        new ObjectInputStream(new ByteArrayInputStream(written.toByteArray()))) {
+      read = (FinesieveException) in.readObject();
+    }
+
+    assertEquals(error.toString(), read.toString());
+    assertEquals(error.getViolations(), read.getViolations());
+    assertEquals(error.getMetadata(), read.getMetadata());
+    assertEquals(error.getRetryDelay(), read.getRetryDelay());
+    assertEquals(Status.Code.RESOURCE_EXHAUSTED, read.getStatus().getCode());
+    assertEquals("come back", read.getStatus().getDescription());
   }
 
   @Test
