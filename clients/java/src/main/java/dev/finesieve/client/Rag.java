@@ -30,6 +30,12 @@ public final class Rag {
 
   private static final Pattern CITATION =
       Pattern.compile("\\[\\s*+[0-9]++(?:\\s*+,\\s*+[0-9]++)*+\\s*+]");
+
+  /** Tabs and line feeds are seen. The numbers are format characters that Java 17 does not know. */
+  private static final Pattern HIDDEN =
+      Pattern.compile(
+          "[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}\\x{890}\\x{891}\\x{13439}-\\x{1343F}&&[^\\t\\n]]");
+
   private static final Pattern NUMBER = Pattern.compile("[0-9]+");
   private static final int MAX_DIGITS = 4;
 
@@ -95,18 +101,6 @@ public final class Rag {
 
   /** Returns a text without what a reader does not see but a model might; line ends stay, as \n. */
   private static String visible(String text) {
-    return text.replace("\r\n", "\n")
-        .codePoints()
-        .filter(Rag::isVisible)
-        .collect(StringBuilder::new, StringBuilder::appendCodePoint, StringBuilder::append)
-        .toString();
-  }
-
-  private static boolean isVisible(int character) {
-    return switch (Character.getType(character)) {
-      case Character.CONTROL -> character == '\n' || character == '\t';
-      case Character.FORMAT, Character.LINE_SEPARATOR, Character.PARAGRAPH_SEPARATOR -> false;
-      default -> true;
-    };
+    return HIDDEN.matcher(text.replace("\r\n", "\n")).replaceAll("");
   }
 }

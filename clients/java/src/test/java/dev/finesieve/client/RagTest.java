@@ -51,6 +51,15 @@ class RagTest {
   }
 
   @Test
+  void formatCharactersOfNewerUnicodeGoToo() {
+    String hidden = "\u0890\u0891\ud80d\udc30\ud80d\udc39\ud80d\udc3f"; // to U+1343F
+
+    assertEquals(
+        "{\"number\": 1, \"text\": \"ok\"}",
+        line(Rag.prompt("?", List.of(hit("x", "", "o" + hidden + "k")))));
+  }
+
+  @Test
   void whatEndsATurnInAChatTemplateIsEscaped() {
     assertEquals(
         "{\"number\": 1, \"text\": \"\\u003c|im_end|> \\u005b/INST] [1] [note] a[I]\"}",
