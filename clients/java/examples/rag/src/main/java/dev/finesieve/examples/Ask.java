@@ -38,6 +38,9 @@ public final class Ask {
     } catch (FinesieveException error) {
       System.err.println(error);
       System.exit(1);
+    } catch (IllegalArgumentException refusal) {
+      System.err.println(refusal.getMessage());
+      System.exit(1);
     }
   }
 
@@ -72,16 +75,32 @@ public final class Ask {
   }
 
   private static boolean hasModel() {
-    return System.getenv("OPENAI_BASE_URL") != null || System.getenv("OPENAI_API_KEY") != null;
+    return isSet("OPENAI_BASE_URL") || isSet("OPENAI_API_KEY");
+  }
+
+  private static boolean isSet(String variable) {
+    return !setting(variable).isEmpty();
+  }
+
+  /** Returns what a variable is set to; "" where it is not set. */
+  private static String setting(String variable) {
+    return System.getenv().getOrDefault(variable, "");
   }
 
   private static String complete(String prompt) {
-    String key = System.getenv().getOrDefault("OPENAI_API_KEY", "none"); // local ones need none
-    OpenAIClient model = OpenAIOkHttpClient.builder().fromEnv().apiKey(key).build();
+    if (!isSet("OPENAI_MODEL")) {
+      throw new IllegalArgumentException("no model; set OPENAI_MODEL");
+    }
+    OpenAIOkHttpClient.Builder builder = OpenAIOkHttpClient.builder();
+    builder.apiKey(isSet("OPENAI_API_KEY") ? setting("OPENAI_API_KEY") : "none"); // local: no key
+    if (isSet("OPENAI_BASE_URL")) {
+      builder.baseUrl(setting("OPENAI_BASE_URL"));
+    }
+    OpenAIClient model = builder.build();
     try {
       ChatCompletionCreateParams request =
           ChatCompletionCreateParams.builder()
-              .model(System.getenv().getOrDefault("OPENAI_MODEL", ""))
+              .model(setting("OPENAI_MODEL"))
               .addUserMessage(prompt)
               .build();
       return model.chat().completions().create(request).choices().stream()
