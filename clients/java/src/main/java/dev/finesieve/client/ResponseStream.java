@@ -13,9 +13,10 @@ import java.util.concurrent.LinkedBlockingQueue;
 /**
  * The responses of a stream, as they come; for one thread.
  *
- * <p>{@link #hasNext} waits and throws what the call failed with, which ends the stream. The server
- * is held back while nobody asks. Close a stream that is not read to its end: that cancels the
- * call.
+ * <p>{@link #hasNext} waits and throws what the call failed with, or what its requests threw, which
+ * ends the stream. The server is held back while nobody asks. Close a stream that is not read to
+ * its end: that cancels the call. The thread that takes the requests is interrupted once the call
+ * is over.
  */
 public final class ResponseStream<R> implements Iterator<R>, AutoCloseable {
   /** How many responses may wait here to be read. */
@@ -26,7 +27,16 @@ public final class ResponseStream<R> implements Iterator<R>, AutoCloseable {
   private record Response<R>(R message) implements Event<R> {}
 
   /** The call is over; {@code error} is null where it went well. */
-  private record End<R>(FinesieveException error) implements Event<R> {}
+  private record End<R>(Throwable error) implements Event<R> {
+    void rethrow() {
+      if (error instanceof RuntimeException exception) {
+        throw exception;
+      }
+      if (error instanceof Error fatal) {
+        throw fatal;
+      }
+    }
+  }
 
   private final BlockingQueue<Event<R>> events = new LinkedBlockingQueue<>();
   private ClientCallStreamObserver<?> call;
@@ -47,9 +57,9 @@ public final class ResponseStream<R> implements Iterator<R>, AutoCloseable {
   static <Q, R> ResponseStream<R> ofMany(ClientCall<Q, R> call, Iterable<Q> requests) {
     ResponseStream<R> stream = new ResponseStream<>();
     ResponseStream<R>.Receiver<Q> receiver = stream.new Receiver<>();
-    ClientCalls.asyncBidiStreamingCall(call, receiver);
     stream.sender = new Thread(() -> receiver.send(requests), "finesieve-stream-sender");
     stream.sender.setDaemon(true);
+    ClientCalls.asyncBidiStreamingCall(call, receiver);
     stream.sender.start();
     return stream;
   }
@@ -58,14 +68,15 @@ public final class ResponseStream<R> implements Iterator<R>, AutoCloseable {
    * Waits for the next response; returns whether there is one.
    *
    * @throws FinesieveException what the call failed with
+   * @throws RuntimeException what the requests threw
    */
   @Override
   public boolean hasNext() {
     if (next == null) {
       next = take();
     }
-    if (next instanceof End<R> end && end.error() != null) {
-      throw end.error();
+    if (next instanceof End<R> end) {
+      end.rethrow();
     }
     return next instanceof Response<R>;
   }
@@ -112,7 +123,8 @@ public final class ResponseStream<R> implements Iterator<R>, AutoCloseable {
   private final class Receiver<Q> implements ClientResponseObserver<Q, R> {
     private final Object readiness = new Object();
     private ClientCallStreamObserver<Q> requests;
-    private boolean over;
+    private volatile boolean over;
+    private volatile Throwable broken;
 
     @Override
     public void beforeStart(ClientCallStreamObserver<Q> requests) {
@@ -129,7 +141,7 @@ public final class ResponseStream<R> implements Iterator<R>, AutoCloseable {
 
     @Override
     public void onError(Throwable error) {
-      end(FinesieveException.of(error));
+      end(broken != null ? broken : FinesieveException.of(error));
     }
 
     @Override
@@ -139,6 +151,9 @@ public final class ResponseStream<R> implements Iterator<R>, AutoCloseable {
 
     /** Sends each request once there is room for it, until the call is over. */
     void send(Iterable<Q> messages) {
+      if (over) { // before this thread could be interrupted
+        return;
+      }
       try {
         for (Q message : messages) {
           if (!awaitRoom()) {
@@ -147,9 +162,12 @@ public final class ResponseStream<R> implements Iterator<R>, AutoCloseable {
           requests.onNext(message);
         }
         requests.onCompleted();
-      } catch (InterruptedException closed) {
-        // close() has cancelled the call.
+      } catch (InterruptedException ended) {
+        // The call is over, or close() has cancelled it.
       } catch (RuntimeException | Error error) {
+        if (!closed) {
+          broken = error;
+        }
         requests.cancel("the requests of the stream ended with an error", error);
       }
     }
@@ -169,11 +187,14 @@ public final class ResponseStream<R> implements Iterator<R>, AutoCloseable {
       }
     }
 
-    private void end(FinesieveException error) {
+    private void end(Throwable error) {
       events.add(new End<>(error));
       synchronized (readiness) {
         over = true;
         readiness.notifyAll();
+      }
+      if (sender != null) {
+        sender.interrupt(); // it may wait for a request
       }
     }
   }

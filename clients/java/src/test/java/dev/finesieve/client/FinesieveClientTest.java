@@ -2,6 +2,7 @@ package dev.finesieve.client;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -216,11 +217,33 @@ class FinesieveClientTest {
         };
 
     try (ResponseStream<StreamRerankResponse> answers = client.streamRerank(requests)) {
-      FinesieveException error = assertThrows(FinesieveException.class, answers::hasNext);
-
-      assertEquals(Status.Code.CANCELLED, error.getCode());
-      assertEquals(broken, error.getCause().getCause());
+      assertSame(broken, assertThrows(IllegalStateException.class, answers::hasNext));
     }
+  }
+
+  @Test
+  void aStreamThatIsOverLetsGoOfItsRequests() throws Exception {
+    server.hang(RerankServiceGrpc.getStreamRerankMethod());
+    CompletableFuture<Thread> waiting = new CompletableFuture<>();
+    Iterable<StreamRerankRequest> never =
+        () -> {
+          waiting.complete(Thread.currentThread());
+          try {
+            TimeUnit.HOURS.sleep(1);
+          } catch (InterruptedException interrupt) {
+            Thread.currentThread().interrupt();
+          }
+          return Collections.emptyIterator();
+        };
+    ResponseStream<StreamRerankResponse> answers =
+        client.withTimeout(Duration.ofSeconds(1)).streamRerank(never);
+    Thread sender = waiting.get();
+
+    FinesieveException end = assertThrows(FinesieveException.class, answers::hasNext);
+
+    assertEquals(Status.Code.DEADLINE_EXCEEDED, end.getCode());
+    sender.join(10_000);
+    assertFalse(sender.isAlive());
   }
 
   @Test
