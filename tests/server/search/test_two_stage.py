@@ -40,7 +40,7 @@ class Nearest:
         *,
         paths: Sequence[str],
         tokens_of: str = "",
-    ) -> list[Found]:
+    ) -> Sequence[Found]:
         self.views.append(options.view)
         vectors = np.stack([direction(float(query.text)) for query in queries])
         [found] = await self._collection.search(vectors, options.top_k, view=options.view)
