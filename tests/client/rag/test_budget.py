@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pytest
 
 from finesieve.v1.search_pb2 import SearchHit
-from finesieve_client.rag.budget import LEAST_TOKENS, Budget, estimated
+from finesieve_client.rag.budget import LEAST_TOKENS, Budget, corrected, estimated
 from finesieve_client.rag.sources import Source
 from tests.client.rag.found import EELS, TAXES, TROUT, hit, hits
 
@@ -100,6 +100,38 @@ def test_few_texts_are_counted() -> None:
     budget = Budget(hits(*["Ja. Nein. " * 400] * 10), 3_000)
 
     assert len(budget.texts()) < 250
+
+
+def test_what_a_prompt_escapes_is_counted_as_it_is_written() -> None:
+    budget = Budget([hit('<td>"x"</td>')], 100)
+
+    assert budget.texts()[1] == r"\u003ctd>\"x\"\u003c/td>"
+
+
+@pytest.mark.parametrize(
+    ("text", "at_least"),
+    [
+        ("0123456789abcdef" * 60, 300),  # WordPiece: one unknown token
+        ("ปลาไหล" * 50, 300),
+        ("😀" * 300, 300),
+        ("😀 " * 300, 250),
+    ],
+)
+def test_text_that_an_embedding_model_does_not_know_counts(text: str, at_least: int) -> None:
+    assert corrected([text], [1])[0] >= at_least
+
+
+def test_text_that_an_embedding_model_knows_counts_as_it_counted() -> None:
+    assert corrected([EELS, "東京" * 60], [17, 120]) == [17, 120]
+
+
+def test_a_long_run_without_spaces_does_not_fit() -> None:
+    found = hit("European eels spawn in the Sargasso Sea. " + "0123456789abcdef" * 3_750)
+    budget = Budget([found], 3_000)
+
+    (source,) = budget.fit(corrected(budget.texts(), [12] * len(budget.texts())))
+
+    assert len(source.text) <= 3_000 * 4
 
 
 def test_an_estimate_is_rather_too_high() -> None:

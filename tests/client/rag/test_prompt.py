@@ -1,7 +1,7 @@
 import json
 
 from finesieve_client import prompt
-from finesieve_client.rag.prompt import INSTRUCTION
+from finesieve_client.rag.prompt import INSTRUCTION, fenced
 from tests.client.rag.found import hit, hits
 
 
@@ -69,3 +69,9 @@ def test_other_scripts_stand_as_they_are() -> None:
     assert "Cá chình châu Âu đẻ trứng ở biển Sargasso 🐟" in prompt(
         "?", hits("Cá chình châu Âu đẻ trứng ở biển Sargasso 🐟")
     )
+
+
+def test_lists_are_cleaned_as_texts_are() -> None:
+    written = fenced({"field": "x", "values": ["a\u2028b\U000e0041", 7, ["\u202e"]]})
+
+    assert written == '{"field": "x", "values": ["ab", 7, [""]]}'

@@ -176,7 +176,7 @@ def test_nothing_found_is_a_refusal_and_asks_no_model(asking: Asking) -> None:
 
 @pytest.mark.parametrize(
     ("probabilities", "refused"),
-    [([0.2, 0.39], True), ([0.1, 0.41], False), ([0.1, None], False), ([None, None], False)],
+    [([0.2, 0.39], True), ([0.1, 0.41], False), ([0.1, None], True), ([None, None], False)],
 )
 def test_hits_that_are_all_improbable_are_a_refusal(
     asking: Asking, probabilities: list[float | None], refused: bool
@@ -200,6 +200,20 @@ def test_a_model_that_refuses_is_a_refusal_with_its_words(asking: Asking) -> Non
     assert answer.refused
     assert answer.text == "I cannot help with that."
     assert answer.citations == ()
+
+
+def test_a_refusals_words_cite_only_what_was_given(asking: Asking) -> None:
+    with LlmServer(Reply("Eels [1]", pieces=["Eels [1]."], refusal=" No [9], see [2].")) as llm:
+        answer = asking.answer(llm)
+
+    assert answer.refused
+    assert answer.text == "Eels [1]. No, see [2]."
+    assert [citation.number for citation in answer.citations] == [1, 2]
+
+
+def test_an_answer_of_forged_citations_alone_is_an_error_that_says_so(asking: Asking) -> None:
+    with LlmServer("[4]") as llm, pytest.raises(LlmError, match="nothing but citations of what"):
+        asking.answer(llm)
 
 
 def test_an_answer_that_was_cut_says_so(asking: Asking) -> None:
@@ -277,6 +291,12 @@ def test_an_option_that_there_is_not_is_refused_before_any_question(server: Serv
             Rag(client, "docs", ef_serach=5)  # type: ignore[call-arg]
         with pytest.raises(ValueError, match="mode is 'words'"):
             Rag(client, "docs", mode="words")  # type: ignore[arg-type]
+        for budget in (0, -5):
+            with pytest.raises(ValueError, match=r"token_budget is .*; it is at least 1"):
+                Rag(client, "docs", token_budget=budget)
+        for probability in (5, -0.1, float("nan")):
+            with pytest.raises(ValueError, match=r"min_probability is .*; it is from 0 to 1"):
+                Rag(client, "docs", min_probability=probability)
 
 
 def test_errors_of_either_side_are_their_own(asking: Asking) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from finesieve_client import passage
+from finesieve_client.cli.repurpose import markdown
 from finesieve_client.rag.json_answer import UnreadableAnswer
 from finesieve_client.rag.languages import language_name
 from finesieve_client.rag.llm import Llm
@@ -79,6 +80,45 @@ def test_a_statement_that_names_no_passage_given_is_left_out_and_counted() -> No
     assert found.sections == (Section("", (Statement("Supported.", (1,)),)),)
     assert found.cited == (1,)
     assert found.num_left_out == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Eels fly [2][9].", "Eels fly."),
+        ("Eels [[9]9] fly [1, 2].", "Eels (9) fly."),
+        ("Eels `[9]` fly [ 9 \n].", "Eels `` fly."),
+        ("Eels [" + "9" * 200 + "].", "Eels."),
+    ],
+)
+def test_the_numbers_in_a_text_are_no_sources(text: str, shown: str) -> None:
+    found, _ = written(answered(section(statement(text, 1))))
+
+    (only,) = found.sections
+    assert only.text == shown
+
+
+def test_a_truth_value_is_no_passage() -> None:
+    found, _ = written(answered(section(statement("Yes.", True), statement("Eels.", 1))))
+
+    assert found.num_left_out == 1
+    assert found.cited == (1,)
+    assert [type(number) for number in found.cited] == [int]
+
+
+def test_markdown_holds_no_link_and_no_html_of_the_model() -> None:
+    text = "See ![x](http://evil/) and <script>alert(1)</script>"
+    found, _ = written(answered(section(statement(text, 1), heading="<b>"), title="[a](b)"))
+
+    lines = markdown(found).split("\n\n")
+
+    assert lines == [
+        r"# \[a](b)",
+        r"## \<b>",
+        r"See !\[x](http://evil/) and \<script>alert(1)\</script> [1]",
+        "---",
+        "- [1] Eels",
+    ]
 
 
 @pytest.mark.parametrize(

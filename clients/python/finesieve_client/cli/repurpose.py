@@ -1,5 +1,6 @@
 """`finesieve repurpose`: a newsletter, summary or thread from a document, with its passages."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,8 @@ from finesieve_client.rag.repurpose import (
     Statement,
 )
 from finesieve_client.rag.repurpose import repurpose as write
+
+_LIVE = re.compile(r"[\[<]")  # begins a link, an image or HTML
 
 
 @with_session
@@ -96,14 +99,14 @@ def read(path: Path) -> list[Passage]:
 
 def markdown(written: Repurposed) -> str:
     """Return what was written as Markdown, with the passages that it names below."""
-    lines = [f"# {one_line(written.title)}"] if written.title else []
+    lines = [f"# {_plain(written.title)}"] if written.title else []
     for number, section in enumerate(written.sections, start=1):
         if section.heading:
-            lines.append(f"## {one_line(section.heading)}")
+            lines.append(f"## {_plain(section.heading)}")
         text = " ".join(map(_with_numbers, section.statements))
         lines.append(f"{number}. {text}" if written.form == "thread" else text)
     sources = [
-        f"- [{number}] {one_line(each.title or each.id)}"
+        f"- [{number}] {_plain(each.title or each.id)}"
         for number, each in enumerate(written.passages, start=1)
         if number in written.cited
     ]
@@ -129,4 +132,9 @@ def as_values(written: Repurposed) -> dict[str, object]:
 
 def _with_numbers(statement: Statement) -> str:
     numbers = "".join(f"[{number}]" for number in statement.passages)
-    return f"{one_line(statement.text)} {numbers}"
+    return f"{_plain(statement.text)} {numbers}"
+
+
+def _plain(text: str) -> str:
+    """Return a model's text as Markdown that holds no link, no image and no HTML."""
+    return _LIVE.sub(r"\\\g<0>", one_line(text))

@@ -5,6 +5,7 @@ last sentence that fits, if enough is left to be of use. No I/O: whoever calls h
 counted in between.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,9 @@ _UNIT_CHARACTERS = 200
 _MAX_HEAD_CHARACTERS = 32_768  # half of what a server counts at once
 # Rather too many than too few: English has four a token, Vietnamese and Chinese some three.
 _TOKEN_BYTES = 3
+# What a WordPiece tokenizer counts as one unknown token, however long.
+_NO_WORD = re.compile(r"\S{101,}")
+_MOST_TOKEN_BYTES = 6  # on average: English has fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,11 @@ class Measured:
     units: tuple[tuple[int, Span], ...]  # which excerpt, and which part of it
 
     def texts(self) -> list[str]:
-        """Return what is counted, in this order."""
+        """Return what is counted, in this order, as it stands in the prompt."""
         head = prompt.line(self.source.number, self.source.title, "")[:_MAX_HEAD_CHARACTERS]
         excerpts = self.source.excerpts
-        return [head, *(excerpts[at].passage.text[slice(*span)] for at, span in self.units)]
+        texts = (excerpts[at].passage.text[slice(*span)] for at, span in self.units)
+        return [head, *map(prompt.escaped, texts)]
 
 
 class Budget:
@@ -83,7 +88,26 @@ class Budget:
 
 def estimated(texts: Sequence[str]) -> list[int]:
     """Return about how many tokens texts are, by their bytes: rather too many than too few."""
-    return [-(-len(text.encode(errors="replace")) // _TOKEN_BYTES) for text in texts]
+    return [_tokens(text, _TOKEN_BYTES) for text in texts]
+
+
+def corrected(texts: Sequence[str], counts: Sequence[int]) -> list[int]:
+    """Return counts of an embedding model's tokens, raised to what a language model may count.
+
+    The first knows few scripts, and counts a word that it does not know as one token.
+    """
+    return [
+        max(
+            count,
+            _tokens(text, _MOST_TOKEN_BYTES),
+            sum(_tokens(word, _TOKEN_BYTES) for word in _NO_WORD.findall(text)),
+        )
+        for text, count in zip(texts, counts, strict=True)
+    ]
+
+
+def _tokens(text: str, token_bytes: int) -> int:
+    return -(-len(text.encode(errors="replace")) // token_bytes)
 
 
 def _units(source: Source) -> list[tuple[int, Span]]:

@@ -25,6 +25,9 @@ _TOKEN = re.compile(
 )
 _BEGUN = re.compile(rf"\[[\s0-9,]{{0,{_MAX_MARKER - 2}}}", re.ASCII)
 _FENCE = "```"
+# Also those that are too long to be read as a marker.
+_BRACKETED = re.compile(r"\[([\s0-9,]+)\]")
+_BRACKETED_AFTER_BLANKS = re.compile(rf"(?<![ \t])[ \t]*+{_BRACKETED.pattern}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,11 @@ def cited(answer: str, hits: Sequence[SearchHit]) -> list[str]:
     numbers = [number for found in _MARKER.finditer(answer) for number in _numbers(found[1])]
     given = [number for number in numbers if 1 <= number <= len(hits)]
     return [hits[number - 1].hit.passage.id for number in dict.fromkeys(given)]
+
+
+def without_markers(text: str) -> str:
+    """Return a text without passages' numbers; what that would join to one is in parentheses."""
+    return _BRACKETED.sub(r"(\1)", _BRACKETED_AFTER_BLANKS.sub("", text))
 
 
 class CitationReader:

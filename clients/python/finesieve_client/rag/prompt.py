@@ -50,13 +50,16 @@ def line(number: int, title: str, text: str) -> str:
 
 def fenced(fields: Mapping[str, Any]) -> str:
     """Return one object, such as a passage, as its line of JSON; an empty title is left out."""
-    shown = {
-        name: visible(value) if isinstance(value, str) else value for name, value in fields.items()
-    }
+    shown = {name: _visible_value(value) for name, value in fields.items()}
     if shown.get("title") == "":
         del shown["title"]
     written = json.dumps(shown, ensure_ascii=False)
     return _TEMPLATE.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
+
+
+def escaped(text: str) -> str:
+    """Return a text as it stands in its passage's line."""
+    return fenced({"text": text})[len('{"text": "') : -len('"}')]
 
 
 def text_of(found: SearchHit) -> str:
@@ -72,3 +75,12 @@ def visible(text: str) -> str:
         for character in text.replace("\r\n", "\n")
         if character in _LAYOUT or unicodedata.category(character) not in _HIDDEN
     )
+
+
+def _visible_value(value: Any) -> Any:
+    match value:
+        case str():
+            return visible(value)
+        case list() | tuple():
+            return [_visible_value(each) for each in value]
+    return value

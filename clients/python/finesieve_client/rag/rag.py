@@ -14,7 +14,7 @@ from finesieve_client.client import Client
 from finesieve_client.errors import FailedPrecondition, NotFound, Unimplemented
 from finesieve_client.filters import Condition
 from finesieve_client.options import SearchOptions
-from finesieve_client.rag.budget import estimated
+from finesieve_client.rag.budget import corrected, estimated
 from finesieve_client.rag.llm import AsyncLlm, Llm
 from finesieve_client.rag.turn import Answer, Recipe, Turn
 from finesieve_client.token_counting import parts
@@ -30,9 +30,10 @@ class Rag:
 
     Passages are found by both stages, with all options of `Client.search` but `retrieval_queries`,
     which `ask` takes; long passages are scored in chunks unless `long_passage` says otherwise.
-    Where no hit's probability reaches `min_probability` (0.1) the answer is a refusal and no
-    model is asked. Passages go to the model whole, best first, up to `token_budget` tokens, as
-    the collection's own model counts them, or `count_tokens` does, given many texts at once.
+    Where hits are scored and none's probability reaches `min_probability` (0.1) the answer is a
+    refusal and no model is asked. Passages go to the model whole, best first, up to
+    `token_budget` tokens, as the collection's own model counts them, and not fewer than their
+    bytes make likely; or as `count_tokens` does, given many texts at once.
     Without `llm` an answer is made of the passages' own best sentences.
     """
 
@@ -109,7 +110,7 @@ class Rag:
             answers = [self._client.count_tokens(part, model=model) for part in parts(texts)]
         except _NO_COUNT:
             return estimated(texts)
-        return [count for answer in answers for count in answer.tokens]
+        return corrected(texts, [count for answer in answers for count in answer.tokens])
 
     def _collections_model(self) -> str:
         if self._model is None:
@@ -201,7 +202,7 @@ class AsyncRag:
             answers = [await self._client.count_tokens(part, model=model) for part in parts(texts)]
         except _NO_COUNT:
             return estimated(texts)
-        return [count for answer in answers for count in answer.tokens]
+        return corrected(texts, [count for answer in answers for count in answer.tokens])
 
     async def _collections_model(self) -> str:
         if self._model is None:

@@ -1,8 +1,9 @@
 """Write a newsletter, a summary or a thread from a document, each statement with its passages.
 
 A statement counts only with the number of a passage that was given: others are left out and
-counted, so that nothing is written that names no source. Whether a passage says what a statement
-makes of it is the model's word; `triad.judge_support` asks again.
+counted, so that no statement is written that names no source; numbers inside its text are taken
+out. Titles and headings are the model's own words, without a source. Whether a passage says what
+a statement makes of it is the model's word; `triad.judge_support` asks again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from finesieve.v1.passages_pb2 import Passage
 from finesieve_client.rag.budget import estimated
+from finesieve_client.rag.citations import without_markers
 from finesieve_client.rag.completion import Message, Usage
 from finesieve_client.rag.json_answer import (
     THINKING_TOKENS,
@@ -168,8 +170,9 @@ def _section(stated: Any, num_passages: int) -> tuple[Section, int]:
 def _statement(stated: Any, num_passages: int) -> Statement:
     match stated:
         case {"text": str(text), "passages": list(numbers)}:
-            named = {number for number in numbers if isinstance(number, int)}
-            return Statement(_text(text), tuple(sorted(named & {*range(1, num_passages + 1)})))
+            named = {number for number in numbers if type(number) is int}
+            shown = _text(without_markers(text))
+            return Statement(shown, tuple(sorted(named & {*range(1, num_passages + 1)})))
     return Statement("", ())
 
 

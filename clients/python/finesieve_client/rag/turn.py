@@ -73,6 +73,10 @@ class Recipe:
     def of(cls, collection: str, token_budget: int, **options: Unpack[SearchOptions]) -> "Recipe":
         """Return the recipe; raises TypeError and ValueError for options that there are not."""
         min_probability = options.pop("min_probability", MIN_PROBABILITY)
+        if not token_budget >= 1:
+            raise ValueError(f"token_budget is {token_budget}; it is at least 1")
+        if not 0 <= min_probability <= 1:
+            raise ValueError(f"min_probability is {min_probability}; it is from 0 to 1")
         recipe = cls(
             collection, token_budget, min_probability, {"long_passage": "chunk", **options}
         )
@@ -145,11 +149,11 @@ class Turn:
     def end(self, completion: Completion) -> str:
         """Return the rest of the model's answer; raises LlmError where it gave none."""
         self._completion = completion
-        rest = self._write(self._reader.end())
-        if completion.refusal:
-            self.refused = True
-            return rest + self._write(completion.refusal)
+        self.refused = bool(completion.refusal)
+        rest = self._write(self._reader.take(completion.refusal) + self._reader.end())
         if not "".join(self._written).strip():
+            if completion.text.strip():
+                raise LlmError("the model's answer is nothing but citations of what was not given")
             raise LlmError(
                 f"the model gave no text; it finished for the reason {completion.finish_reason!r}"
                 + (", so max_answer_tokens is too few" * (completion.finish_reason == "length"))
@@ -199,8 +203,6 @@ class Turn:
 
 
 def _is_relevant(hits: Sequence[SearchHit], min_probability: float) -> bool:
-    """Tell whether any hit is probably relevant; one without a score may be."""
-    return any(
-        not found.hit.HasField("score") or found.hit.score.probability >= min_probability
-        for found in hits
-    )
+    """Tell whether any hit is probably relevant; where none has a score, any may be."""
+    scored = [found.hit.score.probability for found in hits if found.hit.HasField("score")]
+    return any(each >= min_probability for each in scored) if scored else bool(hits)
