@@ -66,4 +66,4 @@ HOSTILE: dict[str, str] = {
     "terminal": "\x1b[2J\x1b]0;HACKED\x07\x9b31m\x08\x08\x08 [9]",
 }
 
-OBEDIENT = "HACKED [9]. As passage [0] says [99999][ 8 ,1 ], [7, 9] and [-1]:\n\n"
+OBEDIENT = "HACKED [9]. As passage [0] says [99999][ 8 ,1 ], [7, 9] and [-1], [[9]9], [9[9]]:\n\n"

@@ -1,4 +1,5 @@
 import random
+import time
 
 import pytest
 
@@ -52,6 +53,12 @@ def test_the_passages_that_an_answer_cites(answer: str, ids: list[str]) -> None:
         ("a [link](x) [^1] [x1] [1-2]", "a [link](x) [^1] [x1] [1-2]", []),
         ("unfinished [1", "unfinished [1", []),
         ("blanks  ", "blanks  ", []),
+        ("[[9]9] [[9]99]", "[…9] […99]", []),
+        ("x [9[9]]", "x [9…]", []),
+        ("See [[9] 2] and [1 [9]].", "See [… 2] and [1…].", []),
+        ("[[9][9]9][1]", "[…9][1]", [1]),
+        ("`a`[9]`b [9]` [2]", "`a`…`b [9]` [2]", [2]),
+        ("`a` [9] and [2]", "`a` and [2]", [2]),
     ],
 )
 def test_an_answer_cites_only_what_was_given(answer: str, text: str, numbers: list[int]) -> None:
@@ -76,6 +83,40 @@ def test_how_an_answer_is_cut_into_pieces_makes_no_difference() -> None:
 
         assert "".join(pieces) + reader.end() == expected
         assert reader.marks == whole.marks
+
+
+MUCH = ("[", "]", "1", "9", ",", " ", "`", "\n", "a", "[1]", "[9]", "[[9]", "```", "^")
+
+
+def test_reading_what_was_read_changes_nothing() -> None:
+    for seed in range(20_000):
+        random_ = random.Random(seed)
+        answer = "".join(random_.choices(MUCH, k=random_.randint(1, 25)))
+        pieces = CitationReader(3)
+
+        text, numbers = read(answer)
+
+        assert "".join(map(pieces.take, answer)) + pieces.end() == text, answer
+        assert read(text) == (text, numbers), answer
+
+
+@pytest.mark.parametrize("repeated", [" ", "`", "\t", "[", " [", "[ ", "[1,", "[" + " " * 99])
+def test_a_model_that_repeats_itself_is_read_in_no_time_and_keeps_nobody_waiting(
+    repeated: str,
+) -> None:
+    answer = f"[{repeated * 50_000}"[:50_000]
+    reader = CitationReader(3)
+    waiting = 0
+    began_s = time.perf_counter()
+
+    written = []
+    for at, piece in enumerate(answer, start=1):
+        written.append(reader.take(piece))
+        waiting = max(waiting, at - sum(map(len, written)) if at % 1_000 == 0 else 0)
+
+    assert time.perf_counter() - began_s < 5
+    assert waiting <= 120
+    assert "".join(written) + reader.end() == read(answer)[0]
 
 
 def test_text_is_not_held_back_longer_than_it_could_become_a_marker() -> None:

@@ -14,16 +14,23 @@ from finesieve_client.rag.sources import Quote, Source
 
 MAX_DIGITS = 4
 _MAX_MARKER = 100  # characters, brackets included
+_MAX_BLANKS = 20  # before a marker; they go with it
+_MAX_TICKS = 20  # that are read as one
+# Stands for a marker taken out, where what is left would join to another one, or to other code.
+_TAKEN_OUT = "…"
 
 _NUMBERS = r"\s*+[0-9]++(?:\s*+,\s*+[0-9]++)*+\s*+"
 _MARKER = re.compile(rf"\[({_NUMBERS})\]", re.ASCII)
 # In an answer: runs of backticks, ends of lines, and markers with the blanks before them.
 _TOKEN = re.compile(
-    rf"(?P<ticks>`++)|(?P<line>\n)|(?<![ \t])(?P<blanks>[ \t]*+)"
+    rf"(?P<ticks>`{{1,{_MAX_TICKS}}}+)|(?P<line>\n)|(?P<blanks>[ \t]{{0,{_MAX_BLANKS}}}+)"
     rf"\[(?=[^\]]{{1,{_MAX_MARKER - 2}}}\])(?P<numbers>{_NUMBERS})\]",
     re.ASCII,
 )
-_BEGUN = re.compile(rf"\[[\s0-9,]{{0,{_MAX_MARKER - 2}}}", re.ASCII)
+_OPEN = rf"\[[\s0-9,]{{0,{_MAX_MARKER - 2}}}"
+_OPEN_AT_END = re.compile(rf"{_OPEN}\Z", re.ASCII)
+# The end of a text that the next piece may make a marker of.
+_BEGUN = re.compile(rf"[ \t]{{0,{_MAX_BLANKS}}}+(?:{_OPEN})?\Z", re.ASCII)
 _FENCE = "```"
 # Also those that are too long to be read as a marker.
 _BRACKETED = re.compile(r"\[([\s0-9,]+)\]")
@@ -80,6 +87,8 @@ class CitationReader:
         self._num_passages = num_passages
         self._waiting = ""  # may yet become a marker
         self._length = 0  # of the text returned
+        self._last = ""  # characters of it, as many as a marker may have
+        self._is_joint = False  # a marker was taken out at its end
         self._code = ""  # the backticks that code began with
 
     def take(self, piece: str) -> str:
@@ -109,13 +118,22 @@ class CitationReader:
         return "".join(written)
 
     def _write(self, written: list[str], text: str) -> None:
+        if not text:
+            return
+        if self._is_joint and self._last.endswith("`") and text.startswith("`"):
+            text = _TAKEN_OUT + text
+        self._is_joint = False
         written.append(text)
         self._length += len(text)
+        self._last = (self._last + text[-_MAX_MARKER:])[-_MAX_MARKER:]
 
     def _write_marker(self, written: list[str], token: re.Match[str]) -> None:
         numbers = _numbers(token["numbers"])
         given = [number for number in numbers if 1 <= number <= self._num_passages]
         if not given:
+            if _OPEN_AT_END.search(self._last):
+                self._write(written, _TAKEN_OUT)
+            self._is_joint = True
             return
         self._write(written, token["blanks"])
         start = self._length
@@ -182,9 +200,12 @@ def _without_joint(answer: str, statement: Span) -> Span:
 
 def _settled(text: str) -> int:
     """Return how much of a text no further piece can turn into a marker or into code."""
-    begun = text.rfind("[")
-    settled = begun if begun >= 0 and _BEGUN.fullmatch(text, begun) else len(text)
-    return len(text[:settled].rstrip(" \t`"))
+    ticks = len(text) - len(text.rstrip("`"))
+    if ticks:
+        return len(text) - ticks % _MAX_TICKS
+    begun = _BEGUN.search(text, max(0, len(text) - _MAX_BLANKS - _MAX_MARKER))
+    assert begun is not None  # it may be empty
+    return begun.start()
 
 
 def _numbers(listed: str) -> list[int]:
