@@ -91,7 +91,7 @@ impl<S: Carrier> Service<Request<Body>> for Calls<S> {
 mod tests {
     use super::*;
     use crate::fake::{Fake, answer, request};
-    use http::HeaderMap;
+    use http::{HeaderMap, Uri};
     use tonic::Code;
 
     fn calls(delay: Duration) -> (Calls<Fake>, Fake) {
@@ -139,6 +139,14 @@ mod tests {
         let headers = headers(request("RerankService/StreamRerank", b"")).await;
 
         assert!(!headers.contains_key("grpc-timeout"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_is_watched_for_ever() {
+        let mut watch = request("", b"");
+        *watch.uri_mut() = Uri::from_static("http://server/grpc.health.v1.Health/Watch");
+
+        assert!(!headers(watch).await.contains_key("grpc-timeout"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,6 +13,9 @@ use crate::proto;
 static POLICY: LazyLock<RetryPolicy> =
     LazyLock::new(|| RetryPolicy::of(include_str!("../service_config.json")));
 
+/// The stream that is not of finesieve's contract.
+const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
+
 /// Tell whether a second try of a method leaves the same state and gets the same kind of answer.
 pub(crate) fn is_repeatable(path: &str) -> bool {
     POLICY.paths.contains(path)
@@ -20,7 +23,7 @@ pub(crate) fn is_repeatable(path: &str) -> bool {
 
 /// Tell whether a method sends or receives several messages.
 pub(crate) fn is_stream(path: &str) -> bool {
-    proto::STREAMS.contains(&path)
+    path == HEALTH_WATCH || proto::STREAMS.contains(&path)
 }
 
 /// Return the waits before the next tries of one call.
