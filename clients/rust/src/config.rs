@@ -127,9 +127,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Send this bearer token with every call, over TLS or to this same machine.
+    /// Send this bearer token with every call, over TLS or to this same machine; empty: none.
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.token = Some(token.into());
+        self.token = Some(token.into()).filter(|token| !token.is_empty());
         self
     }
 
@@ -218,6 +218,13 @@ mod tests {
             .token("secret")
             .build()
             .unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_empty_token_is_none() {
+        let builder = Client::builder("search.example:50051").token("");
+
+        builder.build().unwrap();
     }
 
     #[test]

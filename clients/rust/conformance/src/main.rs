@@ -85,12 +85,9 @@ fn connect(connection: Connection) -> Result<Client, ConfigError> {
         client_key: set(connection.client_key).map(Into::into),
         server_name: set(connection.server_name),
     };
-    let mut client = Client::builder(connection.target);
+    let mut client = Client::builder(connection.target).token(connection.token);
     if connection.tls || tls != Tls::default() {
         client = client.tls(tls);
-    }
-    if let Some(token) = set(connection.token) {
-        client = client.token(token);
     }
     if connection.timeout_ms > 0 {
         client = client.timeout(Duration::from_millis(connection.timeout_ms.into()));
