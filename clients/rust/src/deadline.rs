@@ -102,14 +102,12 @@ impl HttpBody for Timed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        match Pin::new(&mut self.inner).poll_frame(context) {
-            Poll::Pending => {
-                std::task::ready!(self.end.as_mut().poll(context));
-                self.inner = Body::empty(); // the server hears that the call is over
-                Poll::Ready(Some(Err(exceeded())))
-            }
-            ready => ready,
+        // First of all: there may always be something to read.
+        if !self.inner.is_end_stream() && self.end.as_mut().poll(context).is_ready() {
+            self.inner = Body::empty(); // the server hears that the call is over
+            return Poll::Ready(Some(Err(exceeded())));
         }
+        Pin::new(&mut self.inner).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -165,5 +163,22 @@ mod tests {
         let status = answer.into_body().collect().await.unwrap_err();
 
         assert_eq!(status.code(), Code::DeadlineExceeded);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_never_pauses_must_end_in_time_too() {
+        let (mut sender, body) = Channel::<Bytes, Status>::new(2);
+        sender.send_data(Bytes::from_static(b"more")).await.unwrap();
+        sender.send_data(Bytes::from_static(b"more")).await.unwrap();
+        let deadline = Deadline(Instant::now() + Duration::from_secs(1));
+        let begun = Box::pin(async { Ok(Response::new(Body::new(body))) });
+        let mut answer = deadline.keep(begun).await.unwrap().into_body();
+
+        answer.frame().await.unwrap().unwrap();
+        tokio::time::advance(Duration::from_secs(2)).await;
+
+        let status = answer.frame().await.unwrap().unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert!(answer.frame().await.is_none());
     }
 }
