@@ -15,8 +15,14 @@ const LINE_BREAKS: [char; 7] = [
     '\n', '\r', '\u{B}', '\u{C}', '\u{85}', '\u{2028}', '\u{2029}',
 ];
 
+/// What may stand around the numbers of a citation.
+const BLANKS: [char; 6] = [' ', '\t', '\n', '\u{B}', '\u{C}', '\r'];
+
 /// A cited number with more digits is none.
 const MAX_DIGITS: usize = 4;
+
+/// How many letters may stand on each side of the two capitals in `[/INST]` and its like.
+const MAX_BESIDE: usize = 24;
 
 /// Return the message that asks a chat model a question about the passages of these hits.
 ///
@@ -71,15 +77,27 @@ fn line(number: usize, title: &str, text: &str) -> String {
 /// Outside its strings, a line has none of these characters.
 fn escape_templates(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
-    let mut characters = json.chars().peekable();
-    while let Some(character) = characters.next() {
-        match (character, characters.peek()) {
-            ('<', _) => escaped += "\\u003c",
-            ('[', Some('/' | 'A'..='Z')) => escaped += "\\u005b",
+    for (at, character) in json.char_indices() {
+        match character {
+            '<' => escaped += "\\u003c",
+            '[' if begins_with_a_mark(&json[at + 1..]) => escaped += "\\u005b",
             _ => escaped.push(character),
         }
     }
     escaped
+}
+
+/// Tell whether what follows a bracket is `/INST]`, `SYS]` or their like: two capitals in a name.
+fn begins_with_a_mark(rest: &str) -> bool {
+    let rest = rest.strip_prefix('/').unwrap_or(rest);
+    let is_letter = |character: char| character.is_ascii_alphabetic() || character == '_';
+    let after_name = rest.trim_start_matches(is_letter);
+    let name = &rest.as_bytes()[..rest.len() - after_name.len()];
+    let is_mark = |(before, pair): (usize, &[u8])| {
+        let after = name.len() - before - pair.len();
+        before <= MAX_BESIDE && after <= MAX_BESIDE && pair.iter().all(u8::is_ascii_uppercase)
+    };
+    after_name.starts_with(']') && name.windows(2).enumerate().any(is_mark)
 }
 
 /// Return the text of a hit, between those before and after it.
@@ -134,16 +152,17 @@ const FORMAT: [(char, char); 21] = [
 ];
 
 /// Return the numbers of a citation, of which this is what follows its bracket.
+///
+/// Anything else between its commas makes it none.
 fn numbers(rest: &str) -> Option<impl Iterator<Item = usize>> {
     let (inside, _) = rest.split_once(']')?;
-    let is_citation = inside
-        .bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b',' | b' '));
-    let numbers = inside
-        .split(',')
-        .map(str::trim)
-        .filter(|number| number.len() <= MAX_DIGITS);
-    is_citation.then(|| numbers.filter_map(|number| number.parse().ok()))
+    let parts = inside.split(',').map(|part| part.trim_matches(BLANKS));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !parts.clone().all(is_number) {
+        return None;
+    }
+    let numbers = parts.filter(|number| number.len() <= MAX_DIGITS);
+    Some(numbers.filter_map(|number| number.parse().ok()))
 }
 
 #[cfg(test)]
@@ -222,6 +241,20 @@ mod tests {
     }
 
     #[test]
+    fn only_a_name_with_two_capitals_is_a_mark() {
+        let (letters, more) = ("a".repeat(24), "a".repeat(25));
+        for mark in ["/INST]", "SYS]x", "start_INST]", "A_BC]"] {
+            assert!(begins_with_a_mark(mark), "{mark}");
+        }
+        assert!(begins_with_a_mark(&format!("{letters}IN{letters}]")));
+        assert!(!begins_with_a_mark(&format!("{more}IN]")));
+        assert!(!begins_with_a_mark(&format!("IN{more}]")));
+        for text in ["Note]", "/x]", "A1]", "INST", "IN ST]", "1]", "]", ""] {
+            assert!(!begins_with_a_mark(text), "{text}");
+        }
+    }
+
+    #[test]
     fn what_nobody_sees_is_removed() {
         let tagged = "in\u{200b}vis\u{202e}ible\u{feff}\u{e0041}\u{ad}";
 
@@ -249,6 +282,8 @@ mod tests {
             ("Both [1, 3].", vec!["a", "c"]),
             ("[[3]]", vec!["c"]),
             ("[0] [4] [-1] [1.] [x] [] [ [", vec![]),
+            ("[1,\n2] [\t3\r\n]", vec!["a", "b", "c"]),
+            ("[1,] [,1] [1,,2] [,] [1 2] [1\u{a0}] [\u{3000}1]", vec![]),
             ("[00001] [99999999999999999999999] [10000, 2]", vec!["b"]),
             ("none", vec![]),
         ] {
