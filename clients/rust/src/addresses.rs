@@ -122,14 +122,16 @@ impl Addresses {
                     let failure = view.failure.clone();
                     return Err(failure.unwrap_or_else(|| Status::unavailable("connection lost")));
                 }
-                if self.wanted.is_closed() {
-                    return Err(Status::unavailable("the client's Tokio runtime has ended"));
-                }
                 if view.rounds_begun < round {
                     self.ask();
                 }
             }
-            views.changed().await.expect("the sender is in self");
+            tokio::select! {
+                changed = views.changed() => changed.expect("the sender is in self"),
+                () = self.wanted.closed() => {
+                    return Err(Status::unavailable("the client's Tokio runtime has ended"));
+                }
+            }
         }
     }
 
@@ -351,6 +353,43 @@ mod tests {
             assert_eq!(status.code(), Code::Unavailable);
             assert!(status.message().contains(&none.to_string()), "{status}");
         }
+    }
+
+    #[test]
+    fn where_the_clients_runtime_has_ended_calls_fail() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        for is_connected in [false, true] {
+            let [first, other] = [(); 2].map(|()| tokio::runtime::Runtime::new().unwrap());
+            let mut addresses = first.block_on(async {
+                let (_, keeper) = kept(address.port());
+                let addresses = Addresses::of(keeper.target, keeper.endpoint);
+                if is_connected {
+                    addresses.next_lane().await.unwrap();
+                }
+                addresses
+            });
+            drop(first);
+
+            let status = other.block_on(async {
+                let call = addresses.call(request("SearchService/Search", b""));
+                let answer = timeout(Duration::from_secs(5), call).await;
+                answer.expect("it does not hang").unwrap_err()
+            });
+
+            assert_eq!(status.code(), Code::Unavailable, "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waits_when_the_clients_runtime_ends_fails() {
+        let host = "127.0.0.1".to_owned();
+        let endpoint = Endpoint::from_static("http://name");
+        let (addresses, _keeper, asked) = Addresses::kept(Target { host, port: 1 }, endpoint);
+
+        let (waiting, ()) = tokio::join!(addresses.next_lane(), async { drop(asked) });
+
+        assert!(waiting.unwrap_err().message().contains("runtime has ended"));
     }
 
     #[tokio::test]
