@@ -1,14 +1,17 @@
 """What every call carries: who calls, by which token; and where a token is not sent."""
 
+import socket
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.message_factory import GetMessageClass
 
-from clients.conformance.client import descriptor
+from clients.conformance.client import Client, descriptor
+from clients.conformance.conformance_pb2 import Connection
 from clients.conformance.conftest import Connect, Serve
-from clients.conformance.drivers import Language
+from clients.conformance.drivers import Driver, Language, environment
 from finesieve.v1.models_pb2 import ListModelsRequest, ListModelsResponse
 from tests.client.scripted_server import ScriptedServer
 
@@ -21,12 +24,25 @@ KINDS = [
     "RetrievalService/StreamUpsertPassages",
     "FeedbackService/ExportTrainingPairs",
 ]
+THIS_MACHINE = ["localhost:{}", "127.0.0.1:{}", "dns:///localhost:{}", "dns:///127.0.0.1:{}"]
 OTHER_MACHINES = [
     "10.0.0.7:50051",
     "[2001:db8::1]:50051",
     "search.example:50051",
     "localhost.example:50051",
     "dns:///search.example:50051",
+    "127.0.0.1.search.example:1",
+]
+# Targets that may be read as this machine, and by gRPC as another.
+AMBIGUOUS = [
+    "127.0.0.1@search.example:50051",
+    # gRPC takes a URI's host, or its path, and drops what follows.
+    "dns:///search.example:50051?/localhost:1",
+    "dns:///search.example:50051#/localhost",
+    "search.example:50051?/localhost",
+    "search.example:50051/localhost",
+    # Another machine is asked what localhost is.
+    "dns://search.example/localhost:50051",
 ]
 
 
@@ -60,7 +76,7 @@ def test_a_token_goes_with_every_call(connect: Connect, serve: Serve, method: st
     assert metadata["authorization"] == "Bearer secret"
 
 
-@pytest.mark.parametrize("form", ["localhost:{}", "dns:///localhost:{}", "dns:///127.0.0.1:{}"])
+@pytest.mark.parametrize("form", THIS_MACHINE)
 def test_this_machine_is_known_by_its_other_names(
     connect: Connect, serve: Serve, form: str
 ) -> None:
@@ -76,3 +92,53 @@ def test_a_token_does_not_leave_the_machine_in_the_clear(connect: Connect, targe
 
     assert "TLS" in reply.refusal
     assert "secret" not in reply.refusal
+
+
+@pytest.mark.parametrize("target", AMBIGUOUS)
+def test_a_token_does_not_go_where_a_target_may_mean_another_machine(
+    connect: Connect, target: str
+) -> None:
+    reply = connect(target, token="secret").call(LIST_MODELS, ListModelsRequest(), timeout_ms=1_000)
+
+    assert reply.refusal
+    assert "secret" not in reply.refusal
+
+
+def test_an_empty_token_is_none(connect: Connect, serve: Serve) -> None:
+    with answering(serve, LIST_MODELS) as server:
+        connect(server.target, token="").call(LIST_MODELS, ListModelsRequest()).assert_ok()
+
+    reply = connect("search.example:50051", token="").call(
+        LIST_MODELS, ListModelsRequest(), timeout_ms=1_000
+    )
+
+    assert "authorization" not in server.metadata[0]
+    assert not reply.refusal
+
+
+def test_no_proxy_stands_before_this_machine(
+    driver: Driver, language: Language, serve: Serve, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy, answering(serve, LIST_MODELS) as server:
+        variables = behind(f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        with Driver(language.folder / "driver", tmp_path / "driver.log", variables) as proxied:
+            replies = [
+                Client(proxied, Connection(target=form.format(server.port), token="secret")).call(
+                    LIST_MODELS, ListModelsRequest(), timeout_ms=5_000
+                )
+                for form in THIS_MACHINE
+            ]
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody came
+            proxy.accept()
+
+    for reply in replies:
+        reply.assert_ok()
+
+
+def behind(proxy: str) -> dict[str, str]:
+    """Return an environment whose traffic goes through a proxy, all of it."""
+    names = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
+    proxies = {each: proxy for name in names for each in (name, name.upper())}
+    others = {name: value for name, value in environment().items() if "_proxy" not in name.lower()}
+    return {**others, **proxies}

@@ -58,6 +58,11 @@ def test_waiting_ends_when_a_loading_server_serves(connect: Connect, serve: Serv
         assert time.monotonic() - started >= STARTS_AFTER_S
 
 
+def test_waiting_outlasts_the_deadline_of_calls(connect: Connect, serve: Serve) -> None:
+    with telling(Health(serves_after_s=2.5), serve({})) as server:
+        connect(server.target, timeout_ms=1_000).wait_ready(timeout_ms=20_000).assert_ok()
+
+
 def test_waiting_outlasts_a_server_that_drains(connect: Connect, serve: Serve) -> None:
     with telling(Health(refusals=2), serve({})) as server:
         connect(server.target).wait_ready(timeout_ms=30_000).assert_ok()
