@@ -181,7 +181,7 @@ def test_an_error_does_not_stand_in_the_answers_line(server: Server) -> None:
     ("arguments", "words"),
     [
         (("--base-url", "http://127.0.0.1:1/v1"), "--llm MODEL is needed with --base-url"),
-        (("--token-budget", "3"), "token_budget is 3; the first sentences"),
+        (("--token-budget", "3"), "token_budget is 3; the title and first"),
     ],
 )
 def test_what_is_asked_wrongly_is_said(
@@ -218,3 +218,13 @@ def test_an_endpoints_own_words_do_not_command_the_terminal(server: Server) -> N
 
     assert "\x1b[31mno" not in result.stderr
     assert "no [31m" in result.stderr
+
+
+def test_json_holds_nothing_that_commands_a_terminal_or_that_nobody_sees(server: Server) -> None:
+    hidden = "\x9b31m \u202e \u200b \U000e0041 \ufeff"
+    with LlmServer(f"Eels {hidden} [1].") as llm:
+        result = run(server, "--llm", "small", "--base-url", llm.base_url, "--json")
+
+    assert values(result)["text"] == f"Eels {hidden} [1]."
+    assert "\\udb40\\udc41" in result.stdout
+    assert not set(hidden.replace(" ", "").replace("31m", "")) & set(result.stdout)

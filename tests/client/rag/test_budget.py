@@ -74,7 +74,7 @@ def test_what_follows_a_passage_that_is_cut_is_not_given() -> None:
 
 
 def test_a_budget_that_holds_nothing_is_an_error() -> None:
-    with pytest.raises(ValueError, match="token_budget is 5; the first sentences"):
+    with pytest.raises(ValueError, match="token_budget is 5; the title and first sentences"):
         fitted(hits(EELS), 5)
 
 

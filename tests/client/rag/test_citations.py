@@ -186,3 +186,14 @@ def test_a_citation_of_a_window_names_the_passage_that_says_it() -> None:
     assert citation.number == 1
     assert citation.passage_id == "mid-after0"
     assert EELS[slice(*citation.span)] == "European eels spawn in the Sargasso Sea."
+
+
+def test_many_marks_of_one_statement_are_looked_up_once() -> None:
+    given = sources(*hits(*[EELS * 100] * 3))
+    answer = "Eels spawn" + "[1]" * 20_000
+    reader = CitationReader(3)
+    text = reader.take(answer) + reader.end()
+    began_s = time.perf_counter()
+
+    assert len(citations_of(text, reader.marks, given)) == 20_000
+    assert time.perf_counter() - began_s < 3

@@ -76,6 +76,13 @@ def test_each_way_is_measured_beside_the_question_as_it_is(
     assert len(llm.requests) == 4
 
 
+def test_all_modes_search_for_the_same_rewrites(server: ServerProcess, folder: Path) -> None:
+    result, llm = run(server, rewritten, str(folder), "--rewrite", "hyde", "--mode", "all")
+
+    assert result.exit_code == 0, result.stderr
+    assert len(llm.requests) == len(QUERIES)
+
+
 def test_the_table_says_what_the_model_took(server: ServerProcess, folder: Path) -> None:
     result, _ = run(server, rewritten, str(folder), "--rewrite", "all", "--llm-prices", "1,2")
 

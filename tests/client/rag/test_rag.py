@@ -225,6 +225,12 @@ def test_an_answer_that_was_cut_says_so(asking: Asking) -> None:
     assert answer.citations == ()
 
 
+@pytest.mark.parametrize(("reason", "cut"), [("content_filter", True), ("stop", False)])
+def test_a_filter_cuts_too(asking: Asking, reason: str, cut: bool) -> None:
+    with LlmServer(Reply("Eels spawn", finish_reason=reason)) as llm:
+        assert asking.answer(llm).cut == cut
+
+
 def test_a_model_that_says_nothing_is_an_error(asking: Asking) -> None:
     reply = Reply("", finish_reason="length")
     with LlmServer(reply) as llm, pytest.raises(LlmError, match="max_answer_tokens is too few"):

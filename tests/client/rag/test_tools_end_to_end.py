@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from demo.server_process import ServerProcess
 from finesieve_client import Client, passage
 from finesieve_client.cli import app
-from tests.client.rag.llm_server import Answer, LlmServer, Script
+from tests.client.rag.llm_server import Answer, Fault, LlmServer, Script
 
 COLLECTION = "rag-tools"
 TEXTS = {
@@ -199,6 +199,27 @@ def test_a_model_answers_and_judges_and_one_bad_judgment_costs_one_answer(
     assert "no grade" in unread["reason"] or "not JSON" in unread["reason"]
     assert "not judged: Who makes honey?: " in result.stderr
     assert len(llm.requests) == 6
+
+
+def test_a_call_that_fails_costs_one_answer(client: Client) -> None:
+    def answer_and_judge(request: dict[str, Any]) -> Answer:
+        system, asked = (message["content"] for message in request["messages"])
+        if "honey" in asked.splitlines()[-1]:
+            return Fault(429, "slow down", headers={"retry-after-ms": "1"})
+        if "grade" in system:
+            return '{"grade": 3}'
+        if "statements" in system:
+            return '{"statements": [{"statement": 1, "passages": [1]}]}'
+        return "Bats do [1]."
+
+    arguments = ("triad", "Who makes honey?", QUESTION, "-c", COLLECTION, "--json")
+    result, _ = run(client, answer_and_judge, *arguments)
+
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert [each["question"] for each in found["answers"]] == [QUESTION]
+    (unread,) = found["unread"]
+    assert "takes no more calls now" in unread["reason"]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ import pytest
 from finesieve.v1.passages_pb2 import Passage
 from finesieve_client import passage
 from finesieve_client.rag.bracket import num_pairs
+from finesieve_client.rag.completion import Completion
 from finesieve_client.rag.json_answer import UnreadableAnswer
-from finesieve_client.rag.llm import Llm, LlmError, Prices
-from finesieve_client.rag.tournament import Tournament, tournament
+from finesieve_client.rag.llm import Llm, LlmError, Prices, Usage
+from finesieve_client.rag.tournament import Tournament, read_verdicts, tournament
 from tests.client.rag.llm_server import Answer, Fault, LlmServer, Reply
 
 QUESTION = "Which one is best?"
@@ -197,3 +198,24 @@ def test_passages_are_fenced_and_cut() -> None:
 def test_counts_below_one_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         played(by(perfect), 3, **options)
+
+
+def test_a_pair_that_is_judged_twice_is_not_judged() -> None:
+    stated = [
+        {"pair": 1, "better": "A"},
+        {"pair": 2, "better": "A"},
+        {"pair": 1, "better": "B"},
+        {"pair": True, "better": "B"},
+    ]
+    completion = Completion(json.dumps({"verdicts": stated}), Usage())
+
+    assert read_verdicts(completion, 2) == [None, "A"]
+
+
+def test_a_model_that_never_answers_as_asked_is_noticed_in_the_first_round() -> None:
+    with LlmServer("Sure!") as server:
+        llm = Llm("m", base_url=server.base_url)
+        with pytest.raises(UnreadableAnswer, match="no verdict"):
+            tournament(QUESTION, passages(40), llm)
+
+    assert len(server.requests) == 6  # 20 pairs in both orders

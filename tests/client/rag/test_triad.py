@@ -155,6 +155,7 @@ def test_only_passages_that_were_given_support_anything(client: Client) -> None:
     ("supporting", "grade", "problem"),
     [
         ({1: [1]}, 3, "did not judge 1 of 2 statements"),
+        ({1: [1], 2: []}, True, "no grade"),
         ({}, 3, "did not judge 2 of 2 statements"),
         ({1: [], 2: []}, 4, "no grade of 0 to 3"),
         ({1: [], 2: []}, "3", "no grade of 0 to 3"),

@@ -147,7 +147,7 @@ def summary(answer: Answer, collection: str, llm: str) -> str:
     usage = answer.usage
     by = f"{llm}, {usage.prompt_tokens:,} + {usage.completion_tokens:,} tokens"
     how = by if llm else "best sentences, without a language model (--llm MODEL)"
-    cut = "; the answer was cut at --max-answer-tokens" if answer.cut else ""
+    cut = "; the answer was cut by a limit of tokens or a filter" if answer.cut else ""
     return f"{counted} from {collection}; {how}; {took}{cut}"
 
 

@@ -14,16 +14,23 @@ from finesieve_client.rag.queries import REWRITES
 class Rewriter:
     """One way to rewrite questions, by a model of its own, so that its usage is that way's.
 
-    A question whose answer makes no sense is retrieved with as it is; `num_unread` counts them.
+    Each question is rewritten once, so that all modes search for the same and it is paid once. One
+    whose answer makes no sense is retrieved with as it is; `num_unread` counts them.
     """
 
     def __init__(self, name: str, llm: Llm) -> None:
         self.name = name
         self.llm = llm
         self.num_unread = 0
+        self._rewritten: dict[str, Sequence[str]] = {}
 
     async def __call__(self, question: str) -> Sequence[str]:
         """Return the queries for a question; raises LlmError where no answer came."""
+        if question not in self._rewritten:
+            self._rewritten[question] = await self._ask(question)
+        return self._rewritten[question]
+
+    async def _ask(self, question: str) -> Sequence[str]:
         try:
             return await asyncio.to_thread(REWRITES[self.name], question, self.llm)
         except UnreadableAnswer:

@@ -33,6 +33,11 @@ from finesieve_client.passages import plain_values
 # Control characters command a terminal, and the last group turns the reading direction round.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
+# The same in JSON, which has escaped the first ones, and what nobody sees.
+_HIDDEN = re.compile(
+    "[\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+)
+
 
 @cache
 def out() -> Console:
@@ -57,9 +62,9 @@ def complain(problem: str) -> None:
 
 
 def write_json(value: Any) -> None:
-    """Write one JSON document to standard output."""
-    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
-    sys.stdout.write("\n")
+    """Write one JSON document to standard output, in which nothing commands or deceives."""
+    written = json.dumps(value, ensure_ascii=False, indent=2)
+    sys.stdout.write(_HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1], written) + "\n")
 
 
 def one_line(text: str) -> str:

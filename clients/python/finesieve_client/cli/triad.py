@@ -23,8 +23,7 @@ from finesieve_client.cli.terminal import (
 )
 from finesieve_client.client import Client
 from finesieve_client.passages import passage
-from finesieve_client.rag.json_answer import UnreadableAnswer
-from finesieve_client.rag.llm import Llm
+from finesieve_client.rag.llm import Llm, LlmError
 from finesieve_client.rag.rag import Rag
 from finesieve_client.rag.triad import Triad, means
 from finesieve_client.rag.triad import triad as measure
@@ -70,7 +69,7 @@ def triad(
 
     Context relevance is the cross-encoder's. A language model writes and judges the answers;
     without one they are made of the passages' own sentences, and judged by words and the
-    cross-encoder. An answer whose judgment makes no sense is named, and the exit code is 1.
+    cross-encoder. A question whose answer or judgment fails is named, and the exit code is 1.
     """
     asked = all_asked(questions or (), file)
     named = (llm, base_url, api_key_file, llm_prices)
@@ -83,7 +82,7 @@ def triad(
         for question in progress.track(asked, description="questions"):
             try:
                 triads.append(measured(client, name, question, model))
-            except UnreadableAnswer as error:
+            except LlmError as error:
                 unread.append({"question": question.question, "reason": str(error)})
     if html is not None:
         html.write_text(page(triads), encoding="utf-8")

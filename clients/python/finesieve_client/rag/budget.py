@@ -81,7 +81,8 @@ class Budget:
             left -= head + sum(units)
         if self._measured and not given:
             raise ValueError(
-                f"token_budget is {self._tokens}; the first sentences of a passage alone take more"
+                f"token_budget is {self._tokens}; the title and first sentences of a passage take "
+                "more"
             )
         return given
 

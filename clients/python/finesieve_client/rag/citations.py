@@ -155,11 +155,13 @@ def citations_of(answer: str, marks: Sequence[Mark], sources: Sequence[Source]) 
     """Return what each citation of an answer rests on, in the order they stand in it."""
     quotes = Quotes(sources)
     numbered = {source.number: source for source in sources}
+    found: dict[tuple[int, str], Quote] = {}
     citations = []
     for mark, statement in _statements(answer, marks):
-        start, end = statement
-        quote = quotes.support(answer[start:end], numbered[mark.number])
-        citations.append(citation_of(mark.number, quote, statement))
+        said = answer[slice(*statement)]
+        if (mark.number, said) not in found:
+            found[mark.number, said] = quotes.support(said, numbered[mark.number])
+        citations.append(citation_of(mark.number, found[mark.number, said], statement))
     return citations
 
 

@@ -55,7 +55,7 @@ def in_one_line(text: str) -> str:
 
 def shortened(text: str) -> str:
     """Return as much of a text as an error shows."""
-    line = in_one_line(text)
+    line = in_one_line(text[: 4 * SHOWN_CHARACTERS])
     return repr(line if len(line) <= SHOWN_CHARACTERS else line[:SHOWN_CHARACTERS] + "…")
 
 

@@ -47,7 +47,7 @@ def judge_support(
     """Return which passages support each statement by a language model's judgment, in one call.
 
     A number that is no passage's is left out. Raises UnreadableAnswer for an answer that leaves
-    out a statement.
+    out a statement, or judges one twice.
     """
     lines = [f"{len(passages)} passages:"]
     for number, each in enumerate(passages, start=1):
@@ -62,8 +62,10 @@ def judge_support(
     supporting: dict[int, tuple[int, ...]] = {}
     for each in list_of(read_object(completion), "statements"):
         match each:
-            case {"statement": int(number), "passages": list(numbers)}:
-                named = {each for each in numbers if isinstance(each, int)}
+            case {"statement": number, "passages": list(numbers)} if type(number) is int:
+                if number in supporting:
+                    raise UnreadableAnswer(f"the model judged statement {number} twice")
+                named = {each for each in numbers if type(each) is int}
                 supporting[number] = tuple(sorted(named & {*range(1, len(passages) + 1)}))
     numbers_of_statements = range(1, len(stated) + 1)
     if missing := [number for number in numbers_of_statements if number not in supporting]:
@@ -78,7 +80,7 @@ def judge_answer(llm: Llm, question: str, answer: str) -> tuple[float, Usage]:
     messages = [Message("system", GRADE), Message("user", asked)]
     completion = llm.complete(messages, max_tokens=THINKING_TOKENS, json_schema=GRADED)
     match read_object(completion):
-        case {"grade": int(grade)} if 0 <= grade <= BEST_GRADE:
+        case {"grade": grade} if type(grade) is int and 0 <= grade <= BEST_GRADE:
             return grade / BEST_GRADE, completion.usage
     given = shortened(completion.text)
     raise UnreadableAnswer(f"the model gives no grade of 0 to {BEST_GRADE}: {given}")

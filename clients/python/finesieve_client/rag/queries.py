@@ -98,6 +98,6 @@ def _rewritten(question: str, llm: Llm, instructions: str, most: int) -> list[st
     completion = llm.complete(messages, max_tokens=ANSWER_TOKENS, json_schema=QUERIES)
     queries = {question.casefold(): question}
     for each in list_of(read_object(completion), "queries"):
-        if isinstance(each, str) and (query := in_one_line(each)[:QUERY_CHARACTERS]):
+        if isinstance(each, str) and (query := in_one_line(each[:QUERY_CHARACTERS])):
             queries.setdefault(query.casefold(), query)
     return list(queries.values())[: 1 + most]

@@ -34,12 +34,13 @@ class Quotes:
         total = sum(held.total() for held in self._words)
         self._mean_length = max(1.0, total / max(1, len(self._words)))
 
-    def scored(self, text: str) -> list[Scored]:
-        """Return every sentence in the order given, by how much of a text it says."""
+    def scored(self, text: str, of: Source | None = None) -> list[Scored]:
+        """Return every sentence, or those of one source, by how much of a text it says."""
         weights = {word: self._weight(word) for word in set(_stems(text))}
         return [
             Scored(quote, self._score(held, weights))
             for quote, held in zip(self._quotes, self._words, strict=True)
+            if of is None or quote.source is of
         ]
 
     def support(self, statement: str, source: Source) -> Quote:
@@ -48,8 +49,7 @@ class Quotes:
         Where no sentence shares a word with it: the chunk that the hit was found for, or all
         that is given of the hit's own passage.
         """
-        own = [each for each in self.scored(statement) if each.quote.source is source]
-        best = max(own, key=lambda each: each.score, default=None)
+        best = max(self.scored(statement, source), key=lambda each: each.score, default=None)
         return best.quote if best is not None and best.score > 0 else best_part(source)
 
     def _weight(self, word: str) -> float:

@@ -77,8 +77,6 @@ def tournament(
         raise ValueError("pairs_per_call and calls_at_once are at least 1")
     judge = _Judge(question, passages, llm, pairs_per_call, calls_at_once)
     order = play(len(passages), judge.games)
-    if judge.num_pairs and judge.num_unread == 2 * judge.num_pairs:
-        raise UnreadableAnswer("no verdict of the model could be read; it does not answer as asked")
     return Tournament(
         tuple(order), judge.num_pairs, judge.num_consistent, judge.num_unread, judge.usage
     )
@@ -106,7 +104,10 @@ class _Judge:
         self.usage = Usage()
 
     def games(self, pairs: Sequence[Pair]) -> list[float]:
-        """Return the points of the first of each pair."""
+        """Return the points of the first of each pair.
+
+        Raises UnreadableAnswer where no verdict could be read so far: further calls are in vain.
+        """
         turned = [(second, first) for first, second in pairs]
         step = self._pairs_per_call
         batches = [
@@ -117,11 +118,11 @@ class _Judge:
         self.num_pairs += len(pairs)
         self.num_consistent += sum(verdict in (("A", "B"), ("B", "A")) for verdict in both)
         self.num_unread += sum(verdict is None for verdict in verdicts)
+        if pairs and self.num_unread == 2 * self.num_pairs:
+            raise UnreadableAnswer(
+                "no verdict of the model could be read; it does not answer as asked"
+            )
         return [_points(one, "A") + _points(other, "B") for one, other in both]
-
-    def _batches(self, pairs: Sequence[Pair]) -> list[Sequence[Pair]]:
-        step = self._pairs_per_call
-        return [pairs[at : at + step] for at in range(0, len(pairs), step)]
 
     def _ask_all(self, batches: Sequence[Sequence[Pair]]) -> list[Verdict | None]:
         with ThreadPoolExecutor(self._calls_at_once) as pool:
@@ -155,16 +156,23 @@ class _Judge:
 
 
 def read_verdicts(completion: Completion, num_pairs: int) -> list[Verdict | None]:
-    """Return a call's verdicts in the order of its pairs; None for what is missing or odd."""
+    """Return a call's verdicts in the order of its pairs.
+
+    None for what is missing, odd or said twice.
+    """
     try:
         stated = read_object(completion).get("verdicts")
     except UnreadableAnswer:
         stated = None
     verdicts: list[Verdict | None] = [None] * num_pairs
+    judged: set[int] = set()
     for each in stated if isinstance(stated, list) else ():
         match each:
-            case {"pair": int(number), "better": "A" | "B" as better} if 1 <= number <= num_pairs:
-                verdicts[number - 1] = better
+            case {"pair": number, "better": "A" | "B" as better} if (
+                type(number) is int and 1 <= number <= num_pairs
+            ):
+                verdicts[number - 1] = None if number in judged else better
+                judged.add(number)
     return verdicts
 
 

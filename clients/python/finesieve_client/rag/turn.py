@@ -26,6 +26,7 @@ from finesieve_client.rag.sources import Source
 
 REFUSAL = "Nothing that answers this question was found."
 MIN_PROBABILITY = 0.1
+_CUT = ("length", "model_length", "content_filter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ class Answer:
 
     `sources` are the passages that were given, by their numbers; `citations` what the answer's
     statements cite of them, in its order. `refused`: nothing relevant was found, and no model was
-    asked, or the model refused. `cut`: the model had more to say than it may.
+    asked, or the model refused. `cut`: a limit of tokens or a filter ended the answer; an endpoint
+    that gives no reason for its end leaves that unknown.
     """
 
     text: str
@@ -183,7 +185,7 @@ class Turn:
             citations=citations,
             sources=self._sources,
             refused=self.refused,
-            cut=self._completion.finish_reason == "length",
+            cut=self._completion.finish_reason in _CUT,
             usage=self._completion.usage,
             timings=Timings(
                 search_s=self._found_s - self._started_s,
