@@ -63,8 +63,9 @@ def complain(problem: str) -> None:
 
 def write_json(value: Any) -> None:
     """Write one JSON document to standard output, in which nothing commands or deceives."""
-    written = json.dumps(value, ensure_ascii=False, indent=2)
-    sys.stdout.write(_HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1], written) + "\n")
+    for part in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value):
+        sys.stdout.write(_HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1], part))
+    sys.stdout.write("\n")
 
 
 def one_line(text: str) -> str:
