@@ -3,7 +3,7 @@
 //! tonic's own balancing knows a list of addresses, but goes on giving calls to those which do not
 //! answer. Here an address gets calls while it is connected.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -28,9 +28,11 @@ use crate::deadline::Deadline;
 use crate::target::Target;
 use crate::wire;
 
-/// How often the name is looked up again, and how often while an address does not answer.
+/// How often the name is looked up again.
 const REFRESH: Duration = Duration::from_secs(30);
-const REFRESH_INCOMPLETE: Duration = Duration::from_secs(2);
+/// How long an address that did not answer is left alone: each time longer, up to REFRESH.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const REST_GROWTH: f64 = 1.6;
 
 /// A connection to one address.
 #[derive(Clone, Debug)]
@@ -39,6 +41,14 @@ struct Lane {
     /// Tells it from an earlier connection to the same address.
     number: usize,
     channel: Channel,
+}
+
+/// An address that did not answer is left alone until then.
+#[derive(Debug)]
+struct Rest {
+    until: Instant,
+    length: Duration,
+    failure: Status,
 }
 
 /// What is known of the addresses now.
@@ -82,6 +92,7 @@ impl Addresses {
             target,
             endpoint,
             view: addresses.view.clone(),
+            resting: HashMap::new(),
             made: 0,
         };
         (addresses, keeper, asked)
@@ -166,6 +177,7 @@ struct Keeper {
     target: Target,
     endpoint: Endpoint,
     view: watch::Sender<View>,
+    resting: HashMap<SocketAddr, Rest>,
     /// Connections made so far.
     made: usize,
 }
@@ -174,18 +186,25 @@ impl Keeper {
     async fn keep(mut self, mut asked: mpsc::Receiver<()>) {
         let mut go_on = asked.recv().await.is_some();
         while go_on {
-            let pause = match self.connect_all().await {
-                Ok(()) => REFRESH,
-                Err(_) if self.view.borrow().lanes.is_empty() => REFRESH,
-                Err(_) => REFRESH_INCOMPLETE,
-            };
+            self.connect_all().await;
             // A pause that ends by itself is as good as being asked.
-            go_on = !matches!(timeout(pause, asked.recv()).await, Ok(None));
+            go_on = !matches!(timeout(self.pause(), asked.recv()).await, Ok(None));
         }
     }
 
+    /// Return how long there is nothing to do unless a call asks for it.
+    fn pause(&self) -> Duration {
+        if self.view.borrow().lanes.is_empty() {
+            return REFRESH; // the next call asks
+        }
+        let ends = self.resting.values().map(|rest| rest.until);
+        let now = Instant::now();
+        ends.map(|end| end.saturating_duration_since(now))
+            .fold(REFRESH, Duration::min)
+    }
+
     /// Look the name up, connect to what is not connected, forget what is no address any more.
-    async fn connect_all(&mut self) -> Result<(), Status> {
+    async fn connect_all(&mut self) {
         self.view.send_modify(|view| view.rounds_begun += 1);
         let result = match self.resolve().await {
             Ok(addresses) => self.connect(addresses).await,
@@ -193,9 +212,8 @@ impl Keeper {
         };
         self.view.send_modify(|view| {
             view.rounds_ended += 1;
-            view.failure = result.clone().err();
+            view.failure = result.err();
         });
-        result
     }
 
     async fn resolve(&self) -> Result<BTreeSet<SocketAddr>, Status> {
@@ -210,19 +228,29 @@ impl Keeper {
     }
 
     async fn connect(&mut self, addresses: BTreeSet<SocketAddr>) -> Result<(), Status> {
+        let mut result = Ok(());
         let mut missing = JoinSet::new();
+        let now = Instant::now();
+        self.resting
+            .retain(|address, _| addresses.contains(address));
         self.view.send_modify(|view| {
             view.lanes.retain(|lane| addresses.contains(&lane.address));
             for address in addresses {
-                if view.lanes.iter().all(|lane| lane.address != address) {
-                    missing.spawn(open(address, self.endpoint.clone()));
+                if view.lanes.iter().any(|lane| lane.address == address) {
+                    continue;
+                }
+                match self.resting.get(&address) {
+                    Some(rest) if now < rest.until => result = Err(rest.failure.clone()),
+                    _ => {
+                        missing.spawn(open(address, self.endpoint.clone()));
+                    }
                 }
             }
         });
-        let mut result = Ok(());
         while let Some(opened) = missing.join_next().await {
             match opened.expect("opening a connection does not panic") {
-                Ok((address, channel)) => {
+                (address, Ok(channel)) => {
+                    self.resting.remove(&address);
                     self.made += 1;
                     let number = self.made;
                     let lane = Lane {
@@ -232,20 +260,36 @@ impl Keeper {
                     };
                     self.view.send_modify(|view| view.lanes.push(lane));
                 }
-                Err(status) => result = Err(status),
+                (address, Err(failure)) => {
+                    self.rest(address, failure.clone());
+                    result = Err(failure);
+                }
             }
         }
         result
     }
+
+    fn rest(&mut self, address: SocketAddr, failure: Status) {
+        let length = self.resting.get(&address).map_or(FIRST_REST, |last| {
+            last.length.mul_f64(REST_GROWTH).min(REFRESH)
+        });
+        let until = Instant::now() + length;
+        let rest = Rest {
+            until,
+            length,
+            failure,
+        };
+        self.resting.insert(address, rest);
+    }
 }
 
-async fn open(address: SocketAddr, endpoint: Endpoint) -> Result<(SocketAddr, Channel), Status> {
+async fn open(address: SocketAddr, endpoint: Endpoint) -> (SocketAddr, Result<Channel, Status>) {
     let channel = endpoint.connect_with_connector(Dial(address)).await;
     let channel = channel.map_err(|error| {
         let status = wire::status_of(&error);
         Status::unavailable(format!("{address}: {}", status.message()))
-    })?;
-    Ok((address, channel))
+    });
+    (address, channel)
 }
 
 /// Connects to this address, whatever the name.
@@ -393,7 +437,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_comes_back_is_found_by_the_next_call() {
+    async fn an_address_that_does_not_answer_is_left_alone_longer_each_time() {
+        let none = closed().await;
+        let (_, mut keeper) = kept(none.port());
+        keeper.connect([none].into()).await.unwrap_err();
+        let _back = TcpListener::bind(none).await.unwrap();
+
+        let status = keeper.connect([none].into()).await.unwrap_err();
+
+        assert!(status.message().contains(&none.to_string()), "{status}");
+        for seconds in [1.6, 2.56, 4.096] {
+            keeper.rest(none, status.clone());
+            assert_eq!(keeper.resting[&none].length.as_secs_f64(), seconds);
+        }
+        (0..9).for_each(|_| keeper.rest(none, status.clone()));
+        assert_eq!(keeper.resting[&none].length, REFRESH);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_comes_back_is_found_once_it_is_tried_again() {
         let (listener, address) = listener().await;
         drop(listener);
         let (_, keeper) = kept(address.port());
@@ -401,6 +463,7 @@ mod tests {
         addresses.next_lane().await.unwrap_err();
 
         let _back = TcpListener::bind(address).await.unwrap();
+        tokio::time::sleep(FIRST_REST).await;
 
         assert_eq!(turns(&addresses, 1).await, [address]);
     }
