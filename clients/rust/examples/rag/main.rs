@@ -19,7 +19,6 @@ use finesieve_client::proto::{LongPassage, RerankOptions, SearchHit, SearchReque
 use finesieve_client::{Client, cited, prompt};
 use tokio_stream::StreamExt;
 
-const DEFAULT_MODEL: &str = "gpt-4.1-mini";
 const NUM_PASSAGES: u32 = 5;
 const NUM_QUOTES: usize = 3;
 const MAX_QUOTE_TOKENS: u32 = 64;
@@ -81,7 +80,10 @@ async fn search(
 
 /// Print the model's answer while it comes; return it.
 async fn generate(prompt: String) -> Result<String, Box<dyn Error>> {
-    let model = env::var("OPENAI_MODEL").unwrap_or_else(|_| DEFAULT_MODEL.into());
+    let model = env::var("OPENAI_MODEL").unwrap_or_default();
+    if model.is_empty() {
+        return Err("no model; set OPENAI_MODEL".into());
+    }
     let request: CreateChatCompletionRequest = CreateChatCompletionRequestArgs::default()
         .model(model)
         .messages([ChatCompletionRequestUserMessage::from(prompt).into()])
