@@ -54,10 +54,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "language" in metafunc.fixturenames:
-        languages = metafunc.config.stash[CHOSEN]
-        names = [language.name for language in languages]
-        metafunc.parametrize("language", languages, ids=names, scope="session")
+    chosen = metafunc.config.stash[CHOSEN]
+    # Python's are `make check`.
+    checked = [language for language in chosen if (language.folder / "check").exists()]
+    for fixture, languages in {"language": chosen, "checked": checked}.items():
+        if fixture in metafunc.fixturenames:
+            names = [language.name for language in languages]
+            metafunc.parametrize(fixture, languages, ids=names, scope="session")
 
 
 def pytest_terminal_summary(
