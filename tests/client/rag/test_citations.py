@@ -58,6 +58,14 @@ def test_the_passages_that_an_answer_cites(answer: str, ids: list[str]) -> None:
         ("See [[9] 2] and [1 [9]].", "See [… 2] and [1…].", []),
         ("[[9][9]9][1]", "[…9][1]", [1]),
         ("`a`[9]`b [9]` [2]", "`a`…`b [9]` [2]", [2]),
+        ("The ` key [9], [2].", "The ` key, [2].", [2]),
+        ("Eels ``` swim.\nTrue [9]. Real [1].", "Eels ``` swim.\nTrue. Real [1].", [1]),
+        ("```\nx[9]\n````\nTrue [9] [1]", "```\nx[9]\n````\nTrue [1]", [1]),
+        ("````\nx[9]\n```\ny[9]\n````\n[1]", "````\nx[9]\n```\ny[9]\n````\n[1]", [1]),
+        ("```x[9]``` True [9]", "```x[9]``` True", []),
+        ("- ```py\n  x[9]\n  ```\n  [9]", "- ```py\n  x[9]\n  ```\n", []),
+        ("`" + "a" * 300 + " [9]`", "`" + "a" * 300 + "`", []),
+        ("x ``a [1][9\n]`` [2\n]", "x ``a [1]\n`` [2]\n", [1, 2]),
         ("`a` [9] and [2]", "`a` and [2]", [2]),
     ],
 )
@@ -85,7 +93,25 @@ def test_how_an_answer_is_cut_into_pieces_makes_no_difference() -> None:
         assert reader.marks == whole.marks
 
 
-MUCH = ("[", "]", "1", "9", ",", " ", "`", "\n", "a", "[1]", "[9]", "[[9]", "```", "^")
+MUCH = (
+    "[",
+    "]",
+    "1",
+    "9",
+    ",",
+    " ",
+    "`",
+    "\n",
+    "a",
+    "[1]",
+    "[9]",
+    "[[9]",
+    "```",
+    "^",
+    "````",
+    "``",
+    "\n```",
+)
 
 
 def test_reading_what_was_read_changes_nothing() -> None:
@@ -115,7 +141,7 @@ def test_a_model_that_repeats_itself_is_read_in_no_time_and_keeps_nobody_waiting
         waiting = max(waiting, at - sum(map(len, written)) if at % 1_000 == 0 else 0)
 
     assert time.perf_counter() - began_s < 5
-    assert waiting <= 120
+    assert waiting <= 400
     assert "".join(written) + reader.end() == read(answer)[0]
 
 

@@ -16,14 +16,15 @@ MAX_DIGITS = 4
 _MAX_MARKER = 100  # characters, brackets included
 _MAX_BLANKS = 20  # before a marker; they go with it
 _MAX_TICKS = 20  # that are read as one
+_MAX_CODE = 200  # characters between backticks in a line
 # Stands for a marker taken out, where what is left would join to another one, or to other code.
 _TAKEN_OUT = "…"
 
 _NUMBERS = r"\s*+[0-9]++(?:\s*+,\s*+[0-9]++)*+\s*+"
 _MARKER = re.compile(rf"\[({_NUMBERS})\]", re.ASCII)
-# In an answer: runs of backticks, ends of lines, and markers with the blanks before them.
+# In an answer: runs of backticks, and markers with the blanks before them.
 _TOKEN = re.compile(
-    rf"(?P<ticks>`{{1,{_MAX_TICKS}}}+)|(?P<line>\n)|(?P<blanks>[ \t]{{0,{_MAX_BLANKS}}}+)"
+    rf"(?P<ticks>`{{1,{_MAX_TICKS}}}+)|(?P<blanks>[ \t]{{0,{_MAX_BLANKS}}}+)"
     rf"\[(?=[^\]]{{1,{_MAX_MARKER - 2}}}\])(?P<numbers>{_NUMBERS})\]",
     re.ASCII,
 )
@@ -32,6 +33,7 @@ _OPEN_AT_END = re.compile(rf"{_OPEN}\Z", re.ASCII)
 # The end of a text that the next piece may make a marker of.
 _BEGUN = re.compile(rf"[ \t]{{0,{_MAX_BLANKS}}}+(?:{_OPEN})?\Z", re.ASCII)
 _FENCE = "```"
+_AT_BEGINNING = re.compile(r"(?:\A|\n)[ \t>*+-]*\Z")  # of a line, or of a quoted or listed one
 # Also those that are too long to be read as a marker.
 _BRACKETED = re.compile(r"\[([\s0-9,]+)\]")
 _BRACKETED_AFTER_BLANKS = re.compile(rf"(?<![ \t])[ \t]*+{_BRACKETED.pattern}")
@@ -78,8 +80,8 @@ def without_markers(text: str) -> str:
 class CitationReader:
     """Takes an answer piece by piece, and returns it without citations of what was not given.
 
-    Brackets in code, between backticks, are none. `marks` has the citations so far, with their
-    places in the text returned.
+    Brackets in code are none: between backticks in a line, or lines between fences. `marks`
+    has the citations so far, with their places in the text returned.
     """
 
     def __init__(self, num_passages: int) -> None:
@@ -89,33 +91,42 @@ class CitationReader:
         self._length = 0  # of the text returned
         self._last = ""  # characters of it, as many as a marker may have
         self._is_joint = False  # a marker was taken out at its end
-        self._code = ""  # the backticks that code began with
+        self._fence = ""  # the backticks that lines of code began with
 
     def take(self, piece: str) -> str:
         """Return what of the answer is settled by one more piece of it."""
         text = self._waiting + piece
         settled = _settled(text)
-        self._waiting = text[settled:]
-        return self._read(text[:settled])
+        written, read = self._read(text[:settled], is_last=False)
+        self._waiting = text[read:]
+        return written
 
     def end(self) -> str:
         """Return the rest of the answer."""
         rest, self._waiting = self._waiting, ""
-        return self._read(rest)
+        return self._read(rest, is_last=True)[0]
 
-    def _read(self, text: str) -> str:
+    def _read(self, text: str, is_last: bool) -> tuple[str, int]:
+        """Return what of a text is to be written, and how much of it is settled so."""
         written: list[str] = []
         at = 0
-        for token in _TOKEN.finditer(text):
+        while token := _TOKEN.search(text, at):
             self._write(written, text[at : token.start()])
-            if token["numbers"] is None or self._code:
-                self._follow_code(token)
+            at = token.start()
+            if token["ticks"]:
+                end = self._end_of_code(text, token, is_last)
+                if end is None:
+                    return "".join(written), at
+                self._write(written, text[at:end])
+                at = end
+                continue
+            if self._fence:
                 self._write(written, token[0])
             else:
                 self._write_marker(written, token)
             at = token.end()
         self._write(written, text[at:])
-        return "".join(written)
+        return "".join(written), len(text)
 
     def _write(self, written: list[str], text: str) -> None:
         if not text:
@@ -130,25 +141,42 @@ class CitationReader:
     def _write_marker(self, written: list[str], token: re.Match[str]) -> None:
         numbers = _numbers(token["numbers"])
         given = [number for number in numbers if 1 <= number <= self._num_passages]
+        line_end = "\n" if "\n" in token["numbers"] else ""  # code in a line ends with its line
         if not given:
             if _OPEN_AT_END.search(self._last):
                 self._write(written, _TAKEN_OUT)
             self._is_joint = True
+            self._write(written, line_end)
             return
         self._write(written, token["blanks"])
         start = self._length
         self._write(written, f"[{', '.join(map(str, given))}]")
         self.marks += [Mark(number, (start, self._length)) for number in dict.fromkeys(given)]
+        self._write(written, line_end)
 
-    def _follow_code(self, token: re.Match[str]) -> None:
-        """Note where code begins and ends: a fence at its like, other code with its line too."""
-        if token["ticks"]:
-            if not self._code:
-                self._code = token["ticks"]
-            elif self._code == token["ticks"]:
-                self._code = ""
-        elif token["line"] and not self._code.startswith(_FENCE):
-            self._code = ""
+    def _end_of_code(self, text: str, token: re.Match[str], is_last: bool) -> int | None:
+        """Return where code in a line that backticks may begin ends, which may be at once.
+
+        Notes where lines of code begin and end. None: it takes more text to tell.
+        """
+        ticks, start = token["ticks"], token.end()
+        begins_line = _AT_BEGINNING.search(self._last) is not None
+        if self._fence:
+            if begins_line and len(ticks) >= len(self._fence):
+                self._fence = ""
+            return start
+        most = start + _MAX_CODE + len(ticks) + 1
+        line_end = text.find("\n", start, most)
+        stop = line_end if line_end >= 0 else min(most, len(text))
+        is_whole = is_last or line_end >= 0 or stop == most
+        closing = re.compile(rf"(?<!`){ticks}(?!`)").search(text, start, stop)
+        if closing and closing.start() <= start + _MAX_CODE and (is_whole or closing.end() < stop):
+            return closing.end()
+        if not is_whole:
+            return None
+        if begins_line and ticks.startswith(_FENCE):
+            self._fence = ticks
+        return start
 
 
 def citations_of(answer: str, marks: Sequence[Mark], sources: Sequence[Source]) -> list[Citation]:
