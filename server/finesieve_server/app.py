@@ -1,6 +1,7 @@
 """Put the server together: load, warm up, serve, drain. The only room that sees every other."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -103,6 +104,9 @@ async def serve(settings: Settings, *, tenant_of: TenantOf = one_tenant) -> None
         port = await serving.start()
         await asyncio.to_thread(batcher.start, asyncio.get_running_loop())
         metrics_port = _serve_metrics(settings, metrics)
+        # What start-up made stays: the garbage collector need not go through it again and again,
+        # which took a twentieth of a large BatchRetrieve.
+        gc.freeze()
         await serving.set_ready()
         _log.info(
             "ready",

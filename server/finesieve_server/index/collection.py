@@ -59,7 +59,8 @@ class Collection:
         self.spec = entry.spec
         self._create_time = entry.create_time
         self._readers = shared.readers
-        self._side_by_side = max(2, shared.threads)  # threads of one call
+        # Parts of one call: one more than run at once, so that none waits for the event loop.
+        self._side_by_side = shared.threads + 1
         self._writer = ThreadPoolExecutor(1, f"writer-{entry.spec.name}")
         self._refusal: FinesieveError | None = None
         self._opening: Opening | None = None
