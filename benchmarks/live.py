@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import grpc
@@ -32,6 +33,7 @@ COLLECTION = "live"
 BATCH = 200
 TOP_K = 10
 SEARCHERS = 2
+NEWEST = 5_000  # of what is known, that searches ask for
 LATE_S = 0.05
 UPKEEP = ("snapshot saved", "index compaction finished")
 
@@ -81,12 +83,21 @@ class Live:
         give_up = time.perf_counter() + seconds
         try:
             while time.perf_counter() < give_up and batches > 0:
-                await self._upsert(self._chance.sample(sorted(self._rows), BATCH * 3 // 4))
-                await self._delete(self._chance.sample(sorted(self._rows), BATCH // 4))
+                await self._upsert(self._some(BATCH * 3 // 4))
+                await self._delete(self._some(BATCH // 4))
                 batches -= 1
         finally:
             self._stop = True
             await asyncio.gather(*searchers)
+
+    def _some(self, count: int) -> list[str]:
+        """Draw ids of what is stored; soon done, for searches that are timed wait meanwhile."""
+        drawn: dict[str, None] = {}
+        while len(drawn) < count:
+            each = f"p{self._chance.randrange(self._next)}"
+            if each in self._rows:
+                drawn[each] = None
+        return list(drawn)
 
     async def _upsert(self, updated: Sequence[str]) -> None:
         new = [f"p{self._next + at}" for at in range(BATCH - len(updated))]
@@ -116,7 +127,8 @@ class Live:
     async def _search(self) -> None:
         while not self._stop:
             known = self._gone if self._gone and self._chance.random() < 0.2 else self._rows
-            sought = self._chance.choice(list(known)[-5_000:])
+            back = self._chance.randrange(min(len(known), NEWEST))
+            sought = next(islice(reversed(known), back, None))
             await self._look_for(sought, known[sought], there=known is self._rows)
 
     async def _look_for(self, sought: str, row: int, *, there: bool) -> None:
