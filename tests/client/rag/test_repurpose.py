@@ -9,7 +9,8 @@ from finesieve_client.cli.repurpose import markdown
 from finesieve_client.rag.json_answer import UnreadableAnswer
 from finesieve_client.rag.languages import language_name
 from finesieve_client.rag.llm import Llm
-from finesieve_client.rag.repurpose import FORMS, Form, Repurposed, Section, Statement, repurpose
+from finesieve_client.rag.repurpose import FORMS, Form, Repurposed, Section, repurpose
+from finesieve_client.rag.sources import Statement
 from tests.client.rag.llm_server import LlmServer, Reply, Script
 
 PASSAGES = [

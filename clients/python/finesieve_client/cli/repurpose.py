@@ -18,9 +18,9 @@ from finesieve_client.rag.repurpose import (
     TOKEN_BUDGET,
     Form,
     Repurposed,
-    Statement,
 )
 from finesieve_client.rag.repurpose import repurpose as write
+from finesieve_client.rag.sources import Statement
 
 _LIVE = re.compile(r"[\[<]")  # begins a link, an image or HTML
 

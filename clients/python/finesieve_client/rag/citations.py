@@ -74,7 +74,12 @@ def cited(answer: str, hits: Sequence[SearchHit]) -> list[str]:
 
 def without_markers(text: str) -> str:
     """Return a text without passages' numbers; what that would join to one is in parentheses."""
-    return _BRACKETED.sub(r"(\1)", _BRACKETED_AFTER_BLANKS.sub("", text))
+    return in_parentheses(_BRACKETED_AFTER_BLANKS.sub("", text))
+
+
+def in_parentheses(text: str) -> str:
+    """Return a text whose bracketed numbers are no citations."""
+    return _BRACKETED.sub(r"(\1)", text)
 
 
 class CitationReader:

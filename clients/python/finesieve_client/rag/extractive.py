@@ -3,11 +3,10 @@
 Every sentence is quoted as it stands, with the passage it is from.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from finesieve_client.rag.citations import Citation, citation_of
+from finesieve_client.rag.citations import Citation, citation_of, in_parentheses
 from finesieve_client.rag.prompt import visible
 from finesieve_client.rag.quotes import Quotes, best_part
 from finesieve_client.rag.sentences import sentences
@@ -18,7 +17,6 @@ MAX_SOURCES = 5
 # A sentence is left out that says less of the question than this share of what the best one says.
 _LEAST_SHARE = 0.5
 # What a quoted text has in brackets would read as a citation of ours.
-_BRACKETED = re.compile(r"\[([\s0-9,]+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ def extract(question: str, sources: Sequence[Source]) -> Extract:
     citations: list[Citation] = []
     length = 0
     for quote in best_quotes(question, sources):
-        quoted = _BRACKETED.sub(r"(\1)", visible(quote.text))
+        quoted = in_parentheses(visible(quote.text))
         line = f"{quoted} [{quote.source.number}]"
         statement = (length, length + len(quoted))
         citations.append(citation_of(quote.source.number, quote, statement))

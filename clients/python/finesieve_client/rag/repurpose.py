@@ -26,6 +26,7 @@ from finesieve_client.rag.json_answer import (
 from finesieve_client.rag.languages import language_name
 from finesieve_client.rag.llm import Llm
 from finesieve_client.rag.prompt import line
+from finesieve_client.rag.sources import Statement
 
 Form = Literal["newsletter", "summary", "thread"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -56,14 +57,6 @@ WRITTEN_AS: Mapping[Form, str] = {
 STATEMENT = object_schema(text={"type": "string"}, passages=list_schema({"type": "integer"}))
 SECTION = object_schema(heading={"type": "string"}, statements=list_schema(STATEMENT))
 WRITTEN = object_schema(title={"type": "string"}, sections=list_schema(SECTION))
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One statement, and the numbers of the passages that support it, from 1."""
-
-    text: str
-    passages: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

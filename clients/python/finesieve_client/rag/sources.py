@@ -12,6 +12,14 @@ from finesieve_client.rag.sentences import Span
 
 
 @dataclass(frozen=True, slots=True)
+class Statement:
+    """What is said in one sentence, and the numbers of the passages that support it, from 1."""
+
+    text: str
+    passages: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Excerpt:
     """The part of a passage's text that is given."""
 

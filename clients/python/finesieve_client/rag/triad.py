@@ -22,18 +22,11 @@ from finesieve_client.rag.completion import Usage
 from finesieve_client.rag.judging import judge_answer, judge_support
 from finesieve_client.rag.llm import Llm
 from finesieve_client.rag.sentences import sentences, words
+from finesieve_client.rag.sources import Statement
 
 SUPPORTED = 0.5  # both of the words' share and of the probability: benchmarks.support
 
 _CITATION = re.compile(r"\s*\[\s*\d{1,4}(?:\s*,\s*\d{1,4})*\s*\]")
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One sentence of an answer, and the numbers of the passages that support it, from 1."""
-
-    text: str
-    passages: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

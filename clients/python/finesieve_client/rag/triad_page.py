@@ -5,7 +5,8 @@ from html import escape
 
 from finesieve.v1.passages_pb2 import Passage
 from finesieve_client.rag.prompt import visible
-from finesieve_client.rag.triad import Means, Statement, Triad, means
+from finesieve_client.rag.sources import Statement
+from finesieve_client.rag.triad import Means, Triad, means
 
 PAGE = """\
 <!doctype html>
